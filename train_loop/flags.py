@@ -1,0 +1,429 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The command's flags, and their way into a `TrainConfig`.
+
+A flag, the config's field and the trick's argument are spelled alike, and the
+default of a flag is that of its field. Epochs become steps here, and nowhere
+else. This module imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from train_loop import config
+from train_loop.config import (
+  ConfigError,
+  LoopConfig,
+  OptimizerConfig,
+  PrecisionConfig,
+  RegularizationConfig,
+  ScheduleConfig,
+  TrainConfig,
+)
+from train_loop.models.names import MODEL_VARIANTS, MODELS
+
+MODES = ("train_and_eval", "train", "eval")
+RECIPES = pathlib.Path(__file__).parent / "recipes"
+
+# Flags that may differ between two starts of one run: they move no number.
+FREE_FLAGS = (
+  "workdir",
+  "recipe",
+  "mode",
+  "data_dir",
+  "steps_per_loop",
+  "checkpoint_every_steps",
+  "keep_checkpoints",
+)
+
+
+def define(datasets: Sequence[str], values: flags.FlagValues) -> None:
+  """Defines every flag of the command.
+
+  Args:
+    datasets: the names that --dataset takes.
+    values: where the flags are defined, `absl.flags.FLAGS` as a rule.
+  """
+  _define_run(datasets, values)
+  _define_model(values)
+  _define_schedule(values)
+  _define_optimizer(values)
+  _define_regularization(values)
+  _define_loop(values)
+
+
+def _define_run(datasets: Sequence[str], values: flags.FlagValues) -> None:
+  text = functools.partial(flags.DEFINE_string, flag_values=values)
+  enum = functools.partial(flags.DEFINE_enum, flag_values=values)
+  whole = functools.partial(flags.DEFINE_integer, flag_values=values)
+  text(
+    "workdir",
+    None,
+    "The run's folder. The same command, run again, continues the run in it.",
+  )
+  text(
+    "recipe",
+    None,
+    "A flagfile that ships with the package, by its name; flags after it win.",
+  )
+  enum(
+    "mode",
+    "train_and_eval",
+    MODES,
+    "train_and_eval; train, without evaluation; or eval: evaluate the run in "
+    "workdir and change nothing.",
+  )
+  enum("dataset", "fashion_mnist", datasets, "The data to train on.")
+  text(
+    "data_dir",
+    "",
+    "Where the data lies; unset looks in the system's folder and in the cache, "
+    "then downloads.",
+  )
+  flags.DEFINE_bool(
+    "flip",
+    False,
+    "Flip every other training image from left to right, at random.",
+    flag_values=values,
+  )
+  whole(
+    "pad_crop",
+    0,
+    "Pad training images by this many black pixels and crop at random.",
+    lower_bound=0,
+  )
+  flags.DEFINE_float(
+    "erasing_probability",
+    0.0,
+    "Probability of erasing a random rectangle of a training image.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+    flag_values=values,
+  )
+
+
+def _define_model(values: flags.FlagValues) -> None:
+  enum = functools.partial(flags.DEFINE_enum, flag_values=values)
+  enum("model", "resnet20", MODELS, "The network.")
+  enum(
+    "model_variant",
+    "d",
+    MODEL_VARIANTS,
+    "ResNet-B, C or D, where the network is an ImageNet ResNet.",
+  )
+  flags.DEFINE_bool(
+    "zero_gamma",
+    True,
+    "Start the last BatchNorm of every residual branch at γ = 0.",
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    "teacher",
+    None,
+    "Distill from this model: the workdir of a finished run, or a .keras file "
+    "from images to logits.",
+    flag_values=values,
+  )
+
+
+def _define_schedule(values: flags.FlagValues) -> None:
+  number = functools.partial(
+    flags.DEFINE_float, lower_bound=0.0, flag_values=values
+  )
+  number("epochs", 90.0, "Passes over the training data; a fraction will do.")
+  number(
+    "base_learning_rate",
+    ScheduleConfig.base_learning_rate,
+    "Peak learning rate for a batch of 256; scaled by global_batch_size / 256.",
+  )
+  number("warmup_epochs", 5.0, "Epochs of linear warmup.")
+  number(
+    "warmup_learning_rate",
+    ScheduleConfig.warmup_learning_rate,
+    "The learning rate that warmup starts from.",
+  )
+  number("hold_epochs", 0.0, "Epochs at the peak between warmup and decay.")
+  flags.DEFINE_enum(
+    "schedule",
+    ScheduleConfig.schedule,
+    config.SCHEDULES,
+    "How the learning rate decays from its peak.",
+    flag_values=values,
+  )
+  flags.DEFINE_list(
+    "boundary_epochs",
+    ["30", "60", "80"],
+    "The epochs at which schedule step multiplies the rate by decay_factor.",
+    flag_values=values,
+  )
+  number(
+    "decay_factor",
+    ScheduleConfig.decay_factor,
+    "What schedule step multiplies by at each of boundary_epochs, and what "
+    "schedule exponential has multiplied by at the end.",
+  )
+  number(
+    "polynomial_power",
+    ScheduleConfig.polynomial_power,
+    "Exponent of polynomial decay.",
+  )
+
+
+def _define_optimizer(values: flags.FlagValues) -> None:
+  number = functools.partial(flags.DEFINE_float, flag_values=values)
+  switch = functools.partial(flags.DEFINE_bool, flag_values=values)
+  flags.DEFINE_enum(
+    "optimizer",
+    OptimizerConfig.optimizer,
+    config.OPTIMIZERS,
+    "The update rule.",
+    flag_values=values,
+  )
+  number(
+    "momentum",
+    OptimizerConfig.momentum,
+    "Momentum of sgd and lars.",
+  )
+  switch(
+    "nesterov",
+    OptimizerConfig.nesterov,
+    "Nesterov's momentum, for sgd and lars.",
+  )
+  number(
+    "weight_decay",
+    OptimizerConfig.weight_decay,
+    "λ: coupled (g + λw) for sgd and lars, decoupled for adamw and lamb.",
+  )
+  switch(
+    "decay_kernels_only",
+    OptimizerConfig.decay_kernels_only,
+    "Leave biases and BatchNorm's γ and β undecayed.",
+  )
+  number(
+    "clip_global_norm",
+    OptimizerConfig.clip_global_norm,
+    "Largest global norm of the gradient; 0 clips nothing.",
+  )
+  flags.DEFINE_integer(
+    "accumulate_steps",
+    OptimizerConfig.accumulate_steps,
+    "Micro-batches that a step sums its gradient over.",
+    flag_values=values,
+  )
+  flags.DEFINE_enum(
+    "precision",
+    "auto",
+    ("auto", *config.PRECISIONS),
+    "What forward and backward compute in; auto measures, and says what it "
+    "took.",
+    flag_values=values,
+  )
+  flags.DEFINE_enum(
+    "jit_compile",
+    "auto",
+    ("auto", "true", "false"),
+    "Let XLA compile forward and backward; auto measures, and says what it "
+    "took.",
+    flag_values=values,
+  )
+  switch(
+    "onednn",
+    True,
+    "Let TensorFlow use oneDNN on a CPU, whatever it would do by itself.",
+  )
+
+
+def _define_regularization(values: flags.FlagValues) -> None:
+  number = functools.partial(flags.DEFINE_float, flag_values=values)
+  number(
+    "label_smoothing",
+    RegularizationConfig.label_smoothing,
+    "ε of targets * (1 - ε) + ε / K.",
+  )
+  number(
+    "mixup_alpha",
+    RegularizationConfig.mixup_alpha,
+    "α of mixup's Beta(α, α); 0 is off.",
+  )
+  number(
+    "cutmix_alpha",
+    RegularizationConfig.cutmix_alpha,
+    "α of CutMix's Beta(α, α); 0 is off.",
+  )
+  number(
+    "distill_temperature",
+    RegularizationConfig.distill_temperature,
+    "Temperature of distillation, where there is a teacher.",
+  )
+  number(
+    "ema_decay",
+    RegularizationConfig.ema_decay,
+    "Decay of the average of the weights that evaluation uses; 0 is off.",
+  )
+
+
+def _define_loop(values: flags.FlagValues) -> None:
+  whole = functools.partial(flags.DEFINE_integer, flag_values=values)
+  whole("global_batch_size", 256, "Examples a step, over all replicas.")
+  whole(
+    "steps_per_loop",
+    LoopConfig.steps_per_loop,
+    "Steps between two looks of the host; 0 takes what fits in a second.",
+  )
+  whole(
+    "log_every_steps",
+    LoopConfig.log_every_steps,
+    "Steps that a logged mean is taken over.",
+  )
+  flags.DEFINE_float(
+    "eval_every_epochs",
+    1.0,
+    "Epochs between evaluations; 0 evaluates after the last step only.",
+    lower_bound=0.0,
+    flag_values=values,
+  )
+  whole(
+    "checkpoint_every_steps",
+    LoopConfig.checkpoint_every_steps,
+    "Steps between checkpoints; 0 saves whenever an evaluation is due.",
+  )
+  whole(
+    "keep_checkpoints",
+    LoopConfig.keep_checkpoints,
+    "How many of the latest checkpoints are kept; the best is kept besides.",
+  )
+  whole(
+    "seed",
+    LoopConfig.seed,
+    "Of weights, data order, augmentation, mixup and CutMix.",
+  )
+
+
+def names(values: flags.FlagValues) -> list[str]:
+  """Returns the names of the command's own flags."""
+  return [flag.name for flag in values.flags_by_module_dict()[__name__]]
+
+
+def as_dict(values: flags.FlagValues) -> dict[str, Any]:
+  """Returns the command's own flags and their values."""
+  return {name: values[name].value for name in sorted(names(values))}
+
+
+def comparable(values: flags.FlagValues) -> dict[str, Any]:
+  """Returns the flags that a run may not change when it is continued."""
+  return {k: v for k, v in as_dict(values).items() if k not in FREE_FLAGS}
+
+
+def adopt(saved: dict[str, Any], values: flags.FlagValues) -> None:
+  """Gives every flag that the command line left out the value of a run."""
+  for name in names(values):
+    if name in saved and not values[name].present:
+      values[name].value = saved[name]
+
+
+def recipe_names() -> list[str]:
+  """Returns the recipes that ship with the package."""
+  return sorted(path.stem for path in RECIPES.glob("*.flags"))
+
+
+def expand_recipe(argv: Sequence[str]) -> list[str]:
+  """Puts the flagfile of `--recipe=NAME` right behind the flag.
+
+  Args:
+    argv: the command line.
+
+  Returns:
+    The command line that absl is to parse: what follows the recipe wins.
+
+  Raises:
+    ConfigError: there is no recipe of that name.
+  """
+  expanded: list[str] = []
+  for argument in argv:
+    expanded.append(argument)
+    name, equals, value = argument.partition("=")
+    if name not in ("--recipe", "-recipe"):
+      continue
+    if not equals:
+      raise ConfigError("recipe must be given as --recipe=NAME")
+    if value not in recipe_names():
+      known = ", ".join(recipe_names())
+      raise ConfigError(f"recipe must be one of {known}, got {value!r}")
+    expanded.append(f"--flagfile={RECIPES / value}.flags")
+  return expanded
+
+
+def config_from_flags(
+  values: flags.FlagValues,
+  *,
+  examples_per_epoch: int,
+  precision: str,
+  jit_compile: bool,
+) -> TrainConfig:
+  """Returns the config that the flags ask for; epochs become steps.
+
+  Args:
+    values: the parsed flags.
+    examples_per_epoch: of the training data.
+    precision: what --precision says, or what auto found.
+    jit_compile: what --jit_compile says, or what auto found.
+
+  Raises:
+    ConfigError: a value is out of range, or two do not fit each other.
+  """
+
+  def steps(epochs: float) -> int:
+    return round(epochs * examples_per_epoch / values.global_batch_size)
+
+  def at_least_one(epochs: float) -> int:
+    return max(1, steps(epochs)) if epochs else 0
+
+  if values.global_batch_size < 1:
+    raise ConfigError(
+      f"global_batch_size must be an integer >= 1, got "
+      f"{values.global_batch_size}"
+    )
+  if not values.epochs:
+    raise ConfigError(f"epochs must be above 0, got {values.epochs}")
+  own = {name: values[name].value for name in names(values)}
+  boundary_epochs = _numbers("boundary_epochs", values.boundary_epochs)
+  return TrainConfig(
+    schedule=ScheduleConfig(
+      warmup_steps=steps(values.warmup_epochs),
+      hold_steps=steps(values.hold_epochs),
+      boundary_steps=tuple(map(steps, boundary_epochs)),
+      **_fields(ScheduleConfig, own),
+    ),
+    optimizer=OptimizerConfig(**_fields(OptimizerConfig, own)),
+    regularization=RegularizationConfig(**_fields(RegularizationConfig, own)),
+    precision=PrecisionConfig(precision=precision, jit_compile=jit_compile),
+    loop=LoopConfig(
+      total_steps=max(1, steps(values.epochs)),
+      examples_per_epoch=examples_per_epoch,
+      eval_every_steps=at_least_one(values.eval_every_epochs),
+      **_fields(LoopConfig, own),
+    ),
+  )
+
+
+def _fields(section: Any, own: dict[str, Any]) -> dict[str, Any]:
+  """Returns the flags that are fields of `section` by their own name."""
+  fields = {field.name for field in dataclasses.fields(section)}
+  return {name: value for name, value in own.items() if name in fields}
+
+
+def _numbers(name: str, texts: Sequence[str]) -> list[float]:
+  try:
+    return [float(text) for text in texts]
+  except ValueError:
+    raise ConfigError(
+      f"{name} must be numbers with commas between them, got "
+      f"{','.join(texts)!r}"
+    ) from None
