@@ -1,0 +1,87 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A tiny problem that a tiny network learns in seconds, for tests of the loop."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from train_loop import config as config_lib
+from train_loop.models.batch_norm import BatchNorm
+
+NUM_CLASSES = 4
+SHAPE = (8, 8, 1)
+
+
+def arrays(count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+  """Returns images uint8 [count, 8, 8, 1] of a bright quarter, and labels."""
+  rng = np.random.default_rng(seed)
+  images = rng.integers(0, 160, (count, *SHAPE), dtype=np.uint8)
+  labels = rng.integers(0, NUM_CLASSES, count, dtype=np.int32)
+  for image, label in zip(images, labels):
+    row, column = 4 * (label // 2), 4 * (label % 2)
+    image[row : row + 4, column : column + 4] += 64
+  return images, labels
+
+
+def dataset(count: int = 256, batch: int = 32, **keys: Any) -> tf.data.Dataset:
+  """Returns one epoch of batches of `arrays`."""
+  images, labels = arrays(count, **keys)
+  return tf.data.Dataset.from_tensor_slices(
+    {"image": images, "label": labels}
+  ).batch(batch)
+
+
+def batch(size: int = 32, **keys: Any) -> dict[str, tf.Tensor]:
+  """Returns one batch of `arrays`."""
+  return next(iter(dataset(size, size, **keys)))
+
+
+def model(*, dtype: str = "float32", seed: int = 0) -> tf.keras.Model:
+  """Returns a network of two convolutions, the second residual."""
+  tf.keras.utils.set_random_seed(seed)
+  layers = tf.keras.layers
+  images = tf.keras.Input(SHAPE)
+  x = layers.Rescaling(1 / 128, -1.0, dtype="float32")(images)
+  x = layers.Conv2D(8, 3, padding="same", use_bias=False, dtype=dtype)(x)
+  x = layers.ReLU(dtype=dtype)(BatchNorm(dtype=dtype)(x))
+  y = layers.Conv2D(8, 3, padding="same", use_bias=False, dtype=dtype)(x)
+  x = layers.Add(dtype=dtype)([x, BatchNorm(dtype=dtype)(y)])
+  x = layers.AveragePooling2D(4, dtype=dtype)(layers.ReLU(dtype=dtype)(x))
+  x = layers.Flatten(dtype=dtype)(x)
+  logits = layers.Dense(NUM_CLASSES, dtype="float32")(x)
+  return tf.keras.Model(images, logits)
+
+
+def config(**changes: Any) -> config_lib.TrainConfig:
+  """Returns a config of 24 steps, with fields changed by their own names."""
+  sections = {
+    "loop": config_lib.LoopConfig(
+      total_steps=24,
+      global_batch_size=32,
+      examples_per_epoch=256,
+      log_every_steps=6,
+      eval_every_steps=8,
+    ),
+    "schedule": config_lib.ScheduleConfig(
+      base_learning_rate=1.6, warmup_steps=4
+    ),
+    "optimizer": config_lib.OptimizerConfig(),
+    "regularization": config_lib.RegularizationConfig(),
+    "precision": config_lib.PrecisionConfig(),
+  }
+  for name, section in sections.items():
+    fields = {field.name for field in dataclasses.fields(section)}
+    own = {key: changes.pop(key) for key in fields & set(changes)}
+    sections[name] = dataclasses.replace(section, **own)
+  assert not changes, f"no such field: {sorted(changes)}"
+  return config_lib.TrainConfig(**sections)
+
+
+def values(variables: Any) -> list[np.ndarray]:
+  """Returns copies of the values of Keras' or TensorFlow's variables."""
+  return [np.array(tf.convert_to_tensor(v)) for v in variables]

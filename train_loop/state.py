@@ -1,0 +1,163 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What changes while a run trains, all of it in variables.
+
+A checkpoint of a `TrainState` is the whole run: the model, the optimizer's
+slots, the averaged weights, the loss scale, the step that drives schedule, data
+order and augmentation, the best result, and the sums of the metrics since they
+were last logged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+import tricks
+from train_loop import config as config_lib
+from tricks import keras_compat
+
+
+class MetricWindow(tf.Module):
+  """Sums of a step's metrics on the device, read and reset when logged.
+
+  Only steps that were applied count towards the means: a step that a float16
+  overflow skipped has no finite loss to add.
+  """
+
+  def __init__(self) -> None:
+    super().__init__()
+    self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+    self.applied = tf.Variable(0.0, trainable=False)
+    self.loss = tf.Variable(0.0, trainable=False)
+    self.top1 = tf.Variable(0.0, trainable=False)
+    self.gradient_norm = tf.Variable(0.0, trainable=False)
+    self.learning_rate = tf.Variable(0.0, trainable=False)
+
+  def add(self, metrics: dict[str, tf.Tensor]) -> None:
+    """Adds what one `train_step` returned."""
+    finite = metrics["finite"]
+    self.steps.assign_add(1)
+    self.applied.assign_add(tf.cast(finite, tf.float32))
+    for name in ("loss", "top1", "gradient_norm"):
+      value = tf.where(finite, metrics[name], 0.0)
+      getattr(self, name).assign_add(value)
+    self.learning_rate.assign(metrics["learning_rate"])
+
+  def read(self) -> dict[str, Any]:
+    """Returns the means since the last reset and the last rate applied."""
+    steps, applied = int(self.steps.numpy()), float(self.applied.numpy())
+    means = {
+      name: float(getattr(self, name).numpy()) / applied if applied else None
+      for name in ("loss", "top1", "gradient_norm")
+    }
+    return {
+      **means,
+      "learning_rate": float(self.learning_rate.numpy()),
+      "skipped_steps": steps - int(applied),
+    }
+
+  def reset(self) -> None:
+    """Empties the window."""
+    for variable in self.variables:
+      variable.assign(tf.zeros_like(variable))
+
+
+class TrainState:
+  """The variables of a run.
+
+  Create it under the strategy's scope that trains it: every variable is then
+  mirrored, and each replica writes its own copy with the same value.
+
+  Attributes:
+    model: the Keras model, from images to logits.
+    num_classes: the width of the logits.
+    step: int64, the 0-based step that comes next.
+    parameters: the trainable `tf.Variable`s, in the model's order.
+    decayed: for each parameter, whether weight decay applies.
+    statistics: the model's floating-point variables that are not trained
+      (BatchNorm's moving mean and variance).
+    optimizer: the update rule, pure.
+    slots: for each parameter the optimizer's variables (momentum and the like).
+    averages: the moving averages of parameters and statistics, or none.
+    loss_scale: the dynamic loss scale under mixed_float16, else None.
+    window: the metrics since they were last logged.
+    best_top1: the best evaluation so far, -1 before the first.
+  """
+
+  def __init__(
+    self, model: tf.keras.Model, config: config_lib.TrainConfig
+  ) -> None:
+    self.model = model
+    self.num_classes = _num_classes(model)
+    self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+    self.parameters = keras_compat.tf_variables(model.trainable_variables)
+    self.decayed = tricks.decay_mask(
+      model, decay_kernels_only=config.optimizer.decay_kernels_only
+    )
+    self.frozen = keras_compat.tf_variables(model.non_trainable_variables)
+    self.statistics = [v for v in self.frozen if v.dtype.is_floating]
+    self.optimizer = tricks.make_optimizer(
+      config.optimizer.optimizer,
+      momentum=config.optimizer.momentum,
+      nesterov=config.optimizer.nesterov,
+    )
+    self.slots = [
+      tuple(_zeros_like(v) for _ in self.optimizer.slots)
+      for v in self.parameters
+    ]
+    averaged = self.averaged if config.regularization.ema_decay else []
+    self.averages = [_copy(v) for v in averaged]
+    half = config.precision.precision == "mixed_float16"
+    self.loss_scale = tricks.LossScale() if half else None
+    self.window = MetricWindow()
+    self.best_top1 = tf.Variable(-1.0, trainable=False, name="best_top1")
+
+  @property
+  def averaged(self) -> list[tf.Variable]:
+    """The variables that `averages` follows, in its order."""
+    return self.parameters + self.statistics
+
+  def checkpoint_items(self) -> dict[str, Any]:
+    """Returns what `tf.train.Checkpoint` takes to save the whole state."""
+    items = {
+      "step": self.step,
+      "parameters": self.parameters,
+      "frozen": self.frozen,
+      "slots": [list(slots) for slots in self.slots],
+      "averages": self.averages,
+      "window": self.window,
+      "best_top1": self.best_top1,
+    }
+    if self.loss_scale is not None:
+      items["loss_scale"] = self.loss_scale
+    return items
+
+  def swap_averages(self) -> None:
+    """Exchanges the model's variables and their averages.
+
+    Evaluation calls it before and after: the values come back bit for bit.
+    """
+    for variable, average in zip(self.averaged, self.averages):
+      value = variable.read_value()
+      variable.assign(average.read_value())
+      average.assign(value)
+
+
+def _num_classes(model: tf.keras.Model) -> int:
+  shape = getattr(model, "output_shape", None)
+  if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
+    raise config_lib.ConfigError(
+      f"model must map images to logits [batch, num_classes], got output shape "
+      f"{shape}; wrap a subclassed model as tf.keras.Model(x, model(x))"
+    )
+  return int(shape[1])
+
+
+def _zeros_like(variable: tf.Variable) -> tf.Variable:
+  return tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False)
+
+
+def _copy(variable: tf.Variable) -> tf.Variable:
+  return tf.Variable(variable.read_value(), trainable=False)

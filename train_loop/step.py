@@ -1,0 +1,291 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One training step and one evaluation step, as plain functions.
+
+Both run in a replica's context (a direct call is one replica) and behave alike
+eagerly and inside a `tf.function`. `train_step` reads from top to bottom as the
+paper's recipe does; the functions below it are its lines, spelled out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Callable
+
+import tensorflow as tf
+
+import tricks
+from train_loop.config import TrainConfig
+from train_loop.state import TrainState
+
+Batch = dict[str, tf.Tensor]
+Metrics = dict[str, tf.Tensor]
+Schedule = Callable[[Any], tf.Tensor]
+
+# What `eval_step` sums.
+EVAL_SUMS = ("loss", "top1", "top5", "examples")
+
+
+def train_step(
+  state: TrainState,
+  batch: Batch,
+  config: TrainConfig,
+  *,
+  schedule: Schedule,
+  teacher: tf.keras.Model | None = None,
+) -> Metrics:
+  """Takes one optimizer step on one replica's share of a global batch.
+
+  Args:
+    state: the run's variables; written in place.
+    batch: `image`, [replica batch, height, width, channels] uint8 or float,
+      and `label`, [replica batch] integers in [0, num_classes).
+    config: the hyperparameters.
+    schedule: from the step to the learning rate, a float32 scalar.
+    teacher: a model from images to logits, for distillation.
+
+  Returns:
+    Scalars: `loss` and `top1`, the means over the global batch; the
+    `gradient_norm` before clipping; the `learning_rate` applied; and `finite`,
+    false where the step was skipped.
+
+  Reference: He et al. 2018, sections 3 and 5.
+  """
+  replica = tf.distribute.get_replica_context()
+  step = state.step.read_value()
+  statistics = [v.read_value() for v in state.statistics]
+
+  # 1. Mixup or CutMix, with randomness from (seed, step) alone.
+  images, targets = mixed_batch(batch, step, state.num_classes, config)
+
+  # 2, 3. Forward and backward: the part that XLA may compile.
+  def forward_backward(images: tf.Tensor, targets: tf.Tensor) -> Any:
+    return accumulated_gradients(state, images, targets, config, teacher)
+
+  if config.precision.jit_compile:
+    forward_backward = tf.function(forward_backward, jit_compile=True)
+  gradients, metrics = forward_backward(images, targets)
+
+  # 4. The sum over replicas, once; only then unscale, check and clip.
+  gradients, metrics = replica.all_reduce("SUM", (gradients, metrics))
+  if state.loss_scale is not None:
+    gradients = state.loss_scale.unscale(gradients)
+  norm = tf.linalg.global_norm(gradients)
+  finite = tf.math.is_finite(norm)
+  if config.optimizer.clip_global_norm:
+    gradients, _ = tf.clip_by_global_norm(
+      gradients, config.optimizer.clip_global_norm, use_norm=norm
+    )
+
+  # 5, 6. Decay and update, or everything as it was before the step.
+  learning_rate = schedule(step)
+  average_statistics(state, replica)
+  tf.cond(
+    finite,
+    lambda: apply_gradients(state, gradients, learning_rate, step, config),
+    lambda: assign_all(state.statistics, statistics),
+  )
+  if state.loss_scale is not None:
+    state.loss_scale.update(finite)
+
+  # 7. The one counter that everything hangs on.
+  state.step.assign_add(1)
+  return {
+    **metrics,
+    "gradient_norm": norm,
+    "learning_rate": learning_rate,
+    "finite": finite,
+  }
+
+
+def mixed_batch(
+  batch: Batch, step: tf.Tensor, num_classes: int, config: TrainConfig
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Returns the images and dense targets that the network is trained on.
+
+  Args:
+    batch: `image` and `label`, as for `train_step`.
+    step: int64 scalar; with the seed it keys mixup and CutMix.
+    num_classes: K.
+    config: the hyperparameters.
+
+  Returns:
+    images: [batch, height, width, channels] float32.
+    targets: [batch, K] float32, rows sum to 1.
+  """
+  images = tf.cast(batch["image"], tf.float32)
+  targets = tf.one_hot(batch["label"], num_classes)
+  targets = tricks.smooth_labels(targets, config.regularization.label_smoothing)
+  replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+  seed = tf.random.fold_in(
+    tf.stack([config.loop.seed, tf.cast(step, tf.int32)]), replica
+  )
+  if config.regularization.mixup_alpha:
+    return tricks.mixup(
+      images, targets, alpha=config.regularization.mixup_alpha, seed=seed
+    )
+  if config.regularization.cutmix_alpha:
+    return tricks.cutmix(
+      images, targets, alpha=config.regularization.cutmix_alpha, seed=seed
+    )
+  return images, targets
+
+
+def accumulated_gradients(
+  state: TrainState,
+  images: tf.Tensor,
+  targets: tf.Tensor,
+  config: TrainConfig,
+  teacher: tf.keras.Model | None,
+) -> tuple[list[tf.Tensor], Metrics]:
+  """Sums `loss_gradients` over `accumulate_steps` micro-batches.
+
+  Returns:
+    The gradients of the scaled loss, float32, one a parameter; and the
+    replica's share of `loss` and `top1`.
+  """
+  parts = config.optimizer.accumulate_steps
+  if parts == 1:
+    return loss_gradients(state, images, targets, config, teacher)
+
+  def add_part(totals: Any, part: tuple[tf.Tensor, tf.Tensor]) -> Any:
+    terms = loss_gradients(state, *part, config, teacher)
+    return tf.nest.map_structure(tf.add, totals, terms)
+
+  zeros = [tf.zeros(v.shape, v.dtype) for v in state.parameters]
+  return tf.foldl(
+    add_part,
+    tuple(
+      tf.reshape(x, [parts, x.shape[0] // parts, *x.shape[1:]])
+      for x in (images, targets)
+    ),
+    initializer=(zeros, {"loss": tf.constant(0.0), "top1": tf.constant(0.0)}),
+    parallel_iterations=1,
+  )
+
+
+def loss_gradients(
+  state: TrainState,
+  images: tf.Tensor,
+  targets: tf.Tensor,
+  config: TrainConfig,
+  teacher: tf.keras.Model | None,
+) -> tuple[list[tf.Tensor], Metrics]:
+  """Runs the network forward and backward once.
+
+  The loss is the sum over the examples at hand divided by the *global* batch
+  size, so that the sum over micro-batches and replicas is the mean.
+
+  Returns:
+    As `accumulated_gradients`.
+  """
+  with tf.GradientTape() as tape:
+    logits = tf.cast(state.model(images, training=True), tf.float32)
+    losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+    if teacher is not None:
+      losses += tricks.distillation_loss(
+        logits,
+        tf.cast(teacher(images, training=False), tf.float32),
+        temperature=config.regularization.distill_temperature,
+      )
+    loss = tf.reduce_sum(losses) / config.loop.global_batch_size
+    scaled = loss + own_losses(state.model, config)
+    if state.loss_scale is not None:
+      scaled = state.loss_scale.scale(scaled)
+  gradients = tape.gradient(
+    scaled,
+    state.parameters,
+    unconnected_gradients=tf.UnconnectedGradients.ZERO,
+  )
+  hits = tf.equal(tf.argmax(logits, axis=1), tf.argmax(targets, axis=1))
+  top1 = tf.reduce_sum(tf.cast(hits, tf.float32))
+  return gradients, {"loss": loss, "top1": top1 / config.loop.global_batch_size}
+
+
+def own_losses(model: tf.keras.Model, config: TrainConfig) -> tf.Tensor:
+  """Returns the model's own losses (its regularizers'), this part's share."""
+  replicas = tf.distribute.get_strategy().num_replicas_in_sync
+  total = tf.add_n([tf.cast(x, tf.float32) for x in model.losses] or [0.0])
+  return total / (replicas * config.optimizer.accumulate_steps)
+
+
+def average_statistics(
+  state: TrainState, replica: tf.distribute.ReplicaContext
+) -> None:
+  """Makes BatchNorm's moving statistics the mean over all replicas."""
+  if replica.num_replicas_in_sync > 1 and state.statistics:
+    means = replica.all_reduce(
+      "MEAN", [v.read_value() for v in state.statistics]
+    )
+    assign_all(state.statistics, means)
+
+
+def apply_gradients(
+  state: TrainState,
+  gradients: list[tf.Tensor],
+  learning_rate: tf.Tensor,
+  step: tf.Tensor,
+  config: TrainConfig,
+) -> None:
+  """Updates parameters, slots and averages with gradients that are finite."""
+  for parameter, gradient, slots, decayed in zip(
+    state.parameters, gradients, state.slots, state.decayed
+  ):
+    new_parameter, new_slots = state.optimizer.update(
+      parameter.read_value(),
+      gradient,
+      tuple(slot.read_value() for slot in slots),
+      learning_rate=learning_rate,
+      weight_decay=config.optimizer.weight_decay if decayed else 0.0,
+      step=step,
+    )
+    parameter.assign(new_parameter)
+    assign_all(slots, new_slots)
+  if state.averages:
+    decay = tricks.ema_decay_at(step, config.regularization.ema_decay)
+    for average, variable in zip(state.averages, state.averaged):
+      average.assign(tricks.ema(average, variable, decay=decay))
+
+
+def assign_all(
+  variables: Iterable[tf.Variable], values: Iterable[tf.Tensor]
+) -> None:
+  """Assigns each of `values` to its variable."""
+  for variable, value in zip(variables, values):
+    variable.assign(value)
+
+
+def eval_step(
+  model: tf.keras.Model, batch: Batch, config: TrainConfig
+) -> Metrics:
+  """Evaluates one replica's share of a padded batch.
+
+  Args:
+    model: from images to logits.
+    batch: `image` and `label`, as for `train_step`, and `mask`, [replica batch]
+      bool, false for padding.
+    config: the hyperparameters.
+
+  Returns:
+    Sums over all replicas' examples, float32: `loss` (cross-entropy, without
+    smoothing), `top1`, `top5` (of fewer classes: of all), and `examples`.
+  """
+
+  def forward(images: tf.Tensor) -> tf.Tensor:
+    return tf.cast(model(images, training=False), tf.float32)
+
+  if config.precision.jit_compile:
+    forward = tf.function(forward, jit_compile=True)
+  logits = forward(tf.cast(batch["image"], tf.float32))
+  labels = tf.cast(batch["label"], tf.int32)
+  ranked = tf.math.top_k(logits, k=min(5, logits.shape[1])).indices
+  hits = tf.cast(tf.equal(ranked, labels[:, tf.newaxis]), tf.float32)
+  losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+  weights = tf.cast(batch["mask"], tf.float32)
+  sums = {
+    "loss": tf.reduce_sum(tf.where(batch["mask"], losses, 0.0)),
+    "top1": tf.reduce_sum(weights * hits[:, 0]),
+    "top5": tf.reduce_sum(weights * tf.reduce_sum(hits, axis=1)),
+    "examples": tf.reduce_sum(weights),
+  }
+  return tf.distribute.get_replica_context().all_reduce("SUM", sums)
