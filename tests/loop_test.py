@@ -1,0 +1,213 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the loop as a library: what it learns, reports and refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import reporting_test, tiny
+from train_loop import Diverged, loop, reporting, train_and_evaluate
+from train_loop.state import TrainState
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """A run with all that is logged: returns config, workdir and result."""
+  workdir = tmp_path_factory.mktemp("run")
+  config = tiny.config(total_steps=32, log_every_steps=5, weight_decay=1e-3)
+  final = train_and_evaluate(
+    tiny.model(), tiny.dataset(), tiny.dataset(90, 50), config, workdir
+  )
+  return config, workdir, final
+
+
+def numpy_rate(step):
+  """The rate of the run's schedule, written down from the paper."""
+  peak, warmup, total = 1.6 * 32 / 256, 4, 32
+  if step < warmup:
+    return peak * (step + 1) / warmup
+  return peak / 2 * (1 + np.cos(np.pi * (step - warmup) / (total - warmup)))
+
+
+def test_the_loss_halves_and_the_classes_are_learnt(run):
+  _, workdir, final = run
+  losses = [r["loss"] for r in reporting.read_metrics(workdir) if "loss" in r]
+  assert losses[-1] < losses[0] / 2
+  assert final["eval_top1"] > 0.9
+
+
+def test_what_is_logged_and_when(run):
+  _, workdir, final = run
+  records = reporting.read_metrics(workdir)
+  assert [r["step"] for r in records if "loss" in r] == [
+    *range(5, 32, 5),
+    32,
+  ]
+  assert [r["step"] for r in records if "eval_loss" in r] == [8, 16, 24, 32]
+  assert {"epoch", "top1", "gradient_norm", "images_per_second"} <= set(
+    records[0]
+  )
+  assert all(r["epoch"] == r["step"] * 32 / 256 for r in records)
+  assert final == reporting.last_records(workdir)
+  assert final["eval_examples"] == 90
+
+
+def test_the_rate_logged_is_the_numpy_schedules(run):
+  _, workdir, _ = run
+  logged = reporting_test.scalars(workdir / "tensorboard/train", "learning_rate")
+  assert len(logged) == 7
+  for step, rate in logged:
+    # The rate of the last of the steps: 0-based, one less than those taken.
+    assert rate == pytest.approx(numpy_rate(step - 1), rel=1e-6, abs=1e-9)
+
+
+def test_tensorboard_holds_train_eval_and_a_picture(run):
+  _, workdir, _ = run
+  train = reporting_test.accumulator(workdir / "tensorboard/train")
+  tags = train.Tags()["tensors"]
+  assert {"loss", "top1", "learning_rate", "gradient_norm", "epoch"} <= set(tags)
+  assert any(tag.startswith("augmented") for tag in tags)
+  tags = reporting_test.accumulator(workdir / "tensorboard/eval").Tags()
+  assert {"loss", "top1", "top5"} <= set(tags["tensors"])
+
+
+def test_the_run_card_tells_the_run(run):
+  config, workdir, final = run
+  card = json.loads((workdir / "run_card.json").read_text())
+  assert card["finished"] is True
+  assert card["final"] == final
+  assert card["settings"]["weight_decay"] == 1e-3
+  assert card["versions"]["tensorflow"] == tf.__version__
+  assert card["parameter_count"] == tiny.model().count_params()
+
+
+def test_latest_and_best_checkpoints_are_kept(run):
+  _, workdir, _ = run
+  kept = sorted(p.name for p in (workdir / "checkpoints").glob("*.index"))
+  assert kept == ["ckpt-24.index", "ckpt-32.index"]
+  evaluations = [
+    r for r in reporting.read_metrics(workdir) if "eval_top1" in r
+  ]
+  best = max(evaluations, key=lambda r: r["eval_top1"])
+  (index,) = (workdir / "checkpoints/best").glob("*.index")
+  assert index.name == f"ckpt-{best['step']}.index"
+
+
+@pytest.mark.parametrize("examples", [1, 31, 32, 33, 100])
+def test_evaluation_counts_every_example_once(examples):
+  model = tiny.model()
+  config = tiny.config()
+  dataset = tiny.dataset(examples, 24, seed=4)
+  results = loop.make_evaluate(model, dataset, config)()
+  images, labels = tiny.arrays(examples, seed=4)
+  logits = model(images.astype(np.float32), training=False).numpy()
+  assert results["eval_examples"] == examples
+  assert results["eval_top1"] == pytest.approx(
+    (logits.argmax(1) == labels).mean(), abs=1e-9
+  )
+  shifted = logits - logits.max(1, keepdims=True)
+  log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+  assert results["eval_loss"] == pytest.approx(
+    -log_p[np.arange(examples), labels].mean(), rel=1e-5
+  )
+
+
+def test_evaluating_nothing_is_refused():
+  empty = tiny.dataset(32).take(0)
+  with pytest.raises(ValueError, match="at least one example"):
+    loop.make_evaluate(tiny.model(), empty, tiny.config())()
+
+
+def test_a_whole_run_is_one_trace_and_a_second_names_what_changed():
+  config = tiny.config()
+  state = TrainState(tiny.model(), config)
+  run_steps = loop.make_run_steps(state, config)
+  iterator = iter(tiny.dataset().repeat())
+  for count in (1, 2, 5):
+    run_steps(iterator, tf.constant(count))
+  assert run_steps.experimental_get_tracing_count() == 1
+  assert int(state.step) == 8
+  other = iter(tiny.dataset(64, 16))
+  with pytest.raises(TypeError, match=r"run_steps was traced again.*\(16,"):
+    run_steps(other, tf.constant(1))
+  with pytest.raises(TypeError, match="num_steps was .*int32.* and is .*int64"):
+    run_steps(iterator, tf.constant(1, tf.int64))
+
+
+def test_how_many_steps_a_call_takes_changes_no_bit(tmp_path):
+  finals = []
+  for steps_per_loop in (1, 7, 0):
+    config = tiny.config(
+      steps_per_loop=steps_per_loop, mixup_alpha=0.2, ema_decay=0.9
+    )
+    model = tiny.model()
+    train_and_evaluate(
+      model, tiny.dataset(), None, config, tmp_path / str(steps_per_loop)
+    )
+    finals.append(tiny.values(model.variables))
+  for others in finals[1:]:
+    for one, other in zip(finals[0], others):
+      np.testing.assert_array_equal(one, other)
+
+
+def test_batches_of_any_size_become_full_ones(tmp_path):
+  # Batches of 24 and a last one of 16 are one stream of batches of 32.
+  sizes = set()
+
+  def note(batch):
+    sizes.add(batch["label"].shape[0])
+    return batch
+
+  config = tiny.config(total_steps=12, log_every_steps=12)
+  train_and_evaluate(
+    tiny.model(), tiny.dataset(256, 24).map(note), None, config, tmp_path
+  )
+  assert sizes == {None}
+  (record,) = reporting.read_metrics(tmp_path)
+  assert np.isfinite(record["loss"])
+
+
+def test_a_rate_far_too_high_is_told_as_diverged(tmp_path):
+  config = tiny.config(
+    base_learning_rate=1e30, warmup_steps=0, schedule="constant"
+  )
+  with pytest.raises(Diverged, match="lower base_learning_rate"):
+    train_and_evaluate(tiny.model(), tiny.dataset(), None, config, tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("precision", "dtype"),
+  [("float32", "mixed_float16"), ("mixed_float16", "float32")],
+)
+def test_a_model_of_another_precision_is_refused(precision, dtype, tmp_path):
+  config = tiny.config(precision=precision)
+  with pytest.raises(ValueError, match="precision must be mixed_float16 where"):
+    train_and_evaluate(
+      tiny.model(dtype=dtype), tiny.dataset(), None, config, tmp_path
+    )
+
+
+def test_a_model_without_logits_is_refused(tmp_path):
+  images = tf.keras.Input(tiny.SHAPE)
+  model = tf.keras.Model(images, tf.keras.layers.Conv2D(4, 3)(images))
+  with pytest.raises(ValueError, match=r"logits \[batch, num_classes\]"):
+    train_and_evaluate(
+      model, tiny.dataset(), None, tiny.config(), tmp_path
+    )
+
+
+def test_a_teacher_is_distilled(tmp_path):
+  teacher = tiny.model(seed=3)
+  losses = {}
+  for name, its in (("alone", None), ("taught", teacher)):
+    config = tiny.config(total_steps=2, log_every_steps=2)
+    final = train_and_evaluate(
+      tiny.model(), tiny.dataset(), None, config, tmp_path / name, teacher=its
+    )
+    losses[name] = final["loss"]
+  assert losses["taught"] > losses["alone"]

@@ -1,0 +1,83 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of metrics.jsonl, TensorBoard's files and the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing import event_accumulator
+
+from train_loop import reporting
+
+
+def accumulator(path):
+  """Returns what TensorBoard reads from a folder."""
+  events = event_accumulator.EventAccumulator(
+    str(path), size_guidance={"tensors": 0}
+  )
+  return events.Reload()
+
+
+def scalars(path, tag):
+  """Returns the (step, value)s of a tag as TensorBoard reads them."""
+  return [
+    (event.step, float(tf.make_ndarray(event.tensor_proto)))
+    for event in accumulator(path).Tensors(tag)
+  ]
+
+
+def test_metrics_after_the_start_and_half_lines_are_dropped(tmp_path):
+  file = reporting.MetricsFile(tmp_path, start_step=0)
+  for step in (1, 2, 3):
+    file.write({"step": step, "loss": 0.1 * step})
+  with (tmp_path / "metrics.jsonl").open("a") as half:
+    half.write('{"step": 4, "lo')
+  reporting.MetricsFile(tmp_path, start_step=2).write({"step": 3, "loss": 9.0})
+  assert reporting.read_metrics(tmp_path) == [
+    {"step": 1, "loss": 0.1},
+    {"step": 2, "loss": 0.2},
+    {"step": 3, "loss": 9.0},
+  ]
+  assert reporting.last_records(tmp_path) == {"step": 3, "loss": 9.0}
+
+
+def test_tensorboard_reads_scalars_and_drops_what_is_logged_again(tmp_path):
+  writer = reporting.TensorBoardWriter(tmp_path, start_step=0)
+  for step in (1, 2, 3):
+    writer.scalars({"loss": step / 2}, step=step)
+  writer.close()
+  writer = reporting.TensorBoardWriter(tmp_path, start_step=2)
+  writer.scalars({"loss": 7.0}, step=3)
+  writer.close()
+  assert scalars(tmp_path, "loss") == [(1, 0.5), (2, 1.0), (3, 7.0)]
+
+
+def test_tensorboard_reads_the_picture(tmp_path):
+  picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+  writer = reporting.TensorBoardWriter(tmp_path, start_step=0)
+  writer.image("augmented", picture, step=0)
+  writer.close()
+  events = accumulator(tmp_path)
+  (tag,) = events.Tags()["tensors"]
+  assert tag.startswith("augmented")
+  width, height, png = tf.make_ndarray(events.Tensors(tag)[0].tensor_proto)[:3]
+  assert (int(width), int(height)) == (4, 4)
+  np.testing.assert_array_equal(tf.io.decode_png(png), picture)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_the_grid_shows_each_image_in_its_place(channels):
+  images = np.full([5, 2, 3, channels], -7.0, np.float32)
+  images += 10.0 * np.arange(1, 6).reshape(5, 1, 1, 1)
+  grid = reporting.image_grid(images, columns=3, rows=9)
+  assert grid.shape == (4, 9, 3 if channels == 3 else 1)
+  assert grid.dtype == np.uint8
+  corners = grid[::2, ::3, 0]
+  np.testing.assert_array_equal(corners, [[3, 13, 23], [33, 43, 0]])
+
+
+def test_the_grid_takes_the_first_images_only():
+  images = np.zeros([100, 2, 2, 1])
+  assert reporting.image_grid(images, columns=8, rows=4).shape == (8, 16, 1)

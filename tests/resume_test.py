@@ -1,0 +1,170 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests that a run that was stopped ends as one that was not, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import tiny
+from train_loop import Stopped, loop, reporting, train_and_evaluate
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def run_process(workdir, *seconds):
+  """Runs `tests.tiny_run`; returns its exit status."""
+  command = [sys.executable, "-m", "tests.tiny_run", str(workdir)]
+  done = subprocess.run(
+    [*command, *map(str, seconds)], cwd=ROOT, capture_output=True, text=True
+  )
+  assert done.returncode in (0, -signal.SIGKILL), done.stderr
+  return done.returncode
+
+
+def records(workdir):
+  """Returns what a run logged, without the times."""
+  return [
+    {k: v for k, v in record.items() if k not in reporting.TIME_FIELDS}
+    for record in reporting.read_metrics(workdir)
+  ]
+
+
+def tensors(workdir):
+  """Returns every tensor of a run's last checkpoint."""
+  reader = tf.train.load_checkpoint(
+    tf.train.latest_checkpoint(str(workdir / "checkpoints"))
+  )
+  return {
+    name: reader.get_tensor(name)
+    for name in reader.get_variable_to_shape_map()
+    # Counts the saves of a process, not of a run; TensorFlow's own.
+    if not name.startswith(("save_counter", "_CHECKPOINTABLE"))
+  }
+
+
+def require_equal(one, other):
+  assert records(one) == records(other)
+  ours, theirs = tensors(one), tensors(other)
+  assert ours.keys() == theirs.keys()
+  for name, value in ours.items():
+    np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("uninterrupted")
+  assert run_process(workdir) == 0
+  return workdir
+
+
+def test_the_same_seed_twice_gives_the_same_bits(uninterrupted, tmp_path):
+  assert run_process(tmp_path) == 0
+  require_equal(uninterrupted, tmp_path)
+  assert records(tmp_path)[-1]["eval_top1"] > 0.9, records(tmp_path)[-3:]
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
+  uninterrupted, tmp_path
+):
+  moments = random.Random()
+  kills = 0
+  while kills < 4 and run_process(tmp_path, moments.uniform(0.0, 1.0)):
+    kills += 1
+  run_process(tmp_path)
+  assert kills, "the run ended before it was killed once"
+  require_equal(uninterrupted, tmp_path)
+
+
+def test_stopping_saves_and_going_on_gives_the_same_bits(tmp_path):
+  config = tiny.config(ema_decay=0.9, mixup_alpha=0.2, steps_per_loop=1)
+  data = tiny.dataset(256), tiny.dataset(100, seed=1)
+  train_and_evaluate(tiny.model(), *data, config, tmp_path / "whole")
+  calls = iter(range(100))
+  with pytest.raises(Stopped, match="step 10 of 24"):
+    train_and_evaluate(
+      tiny.model(),
+      *data,
+      config,
+      tmp_path / "parts",
+      should_stop=lambda: next(calls) == 9,
+    )
+  card = json.loads((tmp_path / "parts" / "run_card.json").read_text())
+  assert not card["finished"]
+  # Other initial weights: all that counts comes from the checkpoint.
+  model = tiny.model(seed=5)
+  train_and_evaluate(model, *data, config, tmp_path / "parts")
+  require_equal(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+  config = tiny.config(total_steps=6)
+  data = tiny.dataset(), tiny.dataset(64)
+  first = train_and_evaluate(tiny.model(), *data, config, tmp_path)
+  files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+  again = train_and_evaluate(tiny.model(), *data, config, tmp_path)
+  assert again == first
+  assert files == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+
+
+def test_other_settings_in_the_same_workdir_are_refused(tmp_path):
+  data = tiny.dataset(), tiny.dataset(64)
+  train_and_evaluate(
+    tiny.model(), *data, tiny.config(total_steps=6), tmp_path
+  )
+  with pytest.raises(ValueError, match="total_steps=6, not 7: give the same"):
+    train_and_evaluate(
+      tiny.model(), *data, tiny.config(total_steps=7), tmp_path
+    )
+
+
+def test_another_network_in_the_same_workdir_is_refused(tmp_path):
+  config = tiny.config(total_steps=6, log_every_steps=2)
+  data = tiny.dataset(), None
+  calls = iter([False, False, True])
+  with pytest.raises(Stopped):
+    train_and_evaluate(
+      tiny.model(), *data, config, tmp_path, should_stop=lambda: next(calls)
+    )
+  images = tf.keras.Input(tiny.SHAPE)
+  flat = tf.keras.layers.Flatten()(images)
+  other = tf.keras.Model(images, tf.keras.layers.Dense(4)(flat))
+  with pytest.raises(ValueError, match="cannot be restored"):
+    train_and_evaluate(other, *data, config, tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+  config = tiny.config()
+  data = tiny.dataset(), None
+  calls = iter([False, True])
+  with pytest.raises(Stopped):
+    train_and_evaluate(
+      tiny.model(), *data, config, tmp_path, should_stop=lambda: next(calls)
+    )
+  (path,) = (tmp_path / "checkpoints").glob("*.data-*")
+  path.write_bytes(path.read_bytes()[:100])
+  with pytest.raises(ValueError, match=r"ckpt-\d+ cannot be restored"):
+    train_and_evaluate(tiny.model(), *data, config, tmp_path)
+
+
+def test_evaluate_takes_the_averages_and_changes_nothing(tmp_path):
+  config = tiny.config(ema_decay=0.9)
+  eval_dataset = tiny.dataset(100, seed=1)
+  final = train_and_evaluate(
+    tiny.model(), tiny.dataset(), eval_dataset, config, tmp_path
+  )
+  files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+  results = loop.evaluate(tiny.model(seed=9), eval_dataset, config, tmp_path)
+  assert results == {name: final[name] for name in results}
+  assert files == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+  with pytest.raises(ValueError, match="must hold a checkpoint"):
+    loop.evaluate(tiny.model(), eval_dataset, config, tmp_path / "nowhere")
