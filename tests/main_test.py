@@ -1,0 +1,195 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the command as a process: outputs, exit statuses, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.project import ROOT
+from train_loop import reporting
+
+SMALL = (
+  "--dataset=digits",
+  "--model=resnet20",
+  "--epochs=0.2",
+  "--warmup_epochs=0",
+  "--global_batch_size=32",
+  "--precision=float32",
+  "--jit_compile=false",
+  "--log_every_steps=2",
+)
+
+
+def command(*arguments, cwd=ROOT, **environment):
+  """Runs the command; returns the finished process."""
+  return subprocess.run(
+    [sys.executable, "-m", "train_loop.main", *map(str, arguments)],
+    cwd=cwd,
+    env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    capture_output=True,
+    text=True,
+  )
+
+
+def own_lines(text):
+  """Returns the lines that are ours: TensorFlow's start-up notices are not."""
+  return [line for line in text.splitlines() if line.startswith("train_loop:")]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("finished")
+  done = command(*SMALL, f"--workdir={workdir}", "--label_smoothing=0.1")
+  assert done.returncode == 0, done.stderr
+  return workdir, done
+
+
+def test_a_run_says_how_it_ended_and_leaves_its_outputs(finished):
+  workdir, done = finished
+  (line,) = done.stdout.splitlines()
+  card = json.loads((workdir / "run_card.json").read_text())
+  top1 = card["final"]["eval_top1"]
+  assert line.startswith(f"{workdir} is finished: top-1 {top1:.2%}")
+  assert card["finished"] is True
+  assert card["flags"]["label_smoothing"] == 0.1
+  assert card["choice"] == {"precision": "float32", "jit_compile": False}
+  assert card["final"]["eval_examples"] == card["data"]["test_examples"]
+  assert "Traceback" not in done.stderr
+  assert reporting.read_metrics(workdir)
+  assert list((workdir / "tensorboard/eval").glob("events.*"))
+
+
+def test_the_same_command_again_says_so_and_changes_nothing(finished):
+  workdir, _ = finished
+  before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
+  done = command(*SMALL, f"--workdir={workdir}", "--label_smoothing=0.1")
+  assert done.returncode == 0
+  assert "was finished before" in done.stdout
+  assert before == {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
+
+
+def test_mode_eval_takes_the_runs_own_flags(finished):
+  workdir, _ = finished
+  before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
+  done = command("--mode=eval", f"--workdir={workdir}")
+  assert done.returncode == 0, done.stderr
+  final = json.loads((workdir / "run_card.json").read_text())["final"]
+  assert f"top-1 {final['eval_top1']:.2%}" in done.stdout
+  assert before == {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
+
+
+def test_a_run_is_a_teacher(finished, tmp_path):
+  workdir, _ = finished
+  done = command(*SMALL, f"--workdir={tmp_path}", f"--teacher={workdir}")
+  assert done.returncode == 0, done.stderr
+  alone = reporting.read_metrics(workdir)[0]["loss"]
+  assert reporting.read_metrics(tmp_path)[0]["loss"] > alone
+
+
+@pytest.mark.parametrize(
+  ("arguments", "words"),
+  [
+    ([], ["workdir must be given"]),
+    (["--recipe=imagenet"], ["recipe", "fashion_mnist", "'imagenet'"]),
+    (["--modle=resnet20"], ["modle", "model"]),
+    (["--model=resnet19"], ["model", "resnet19", "resnet20"]),
+    (["--momentum=1.5"], ["momentum", "1.5"]),
+    (["--warmup_epochs=200"], ["warmup_steps", "total_steps"]),
+    (["resnet20"], ["--name=value", "'resnet20'"]),
+    (["--data_dir=/nowhere"], ["/nowhere"]),
+    (["--dataset=fashion_mnist", "--data_dir=/"], ["/", "ubyte"]),
+    (["--mode=eval"], ["workdir must hold a run"]),
+  ],
+)
+def test_a_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
+  if arguments:
+    arguments = ["--dataset=digits", f"--workdir={tmp_path / 'w'}", *arguments]
+  done = command(*arguments)
+  assert done.returncode == 2, done.stderr
+  assert done.stdout == ""
+  assert len(done.stderr.splitlines()) == 1, done.stderr
+  (line,) = own_lines(done.stderr)
+  for word in words:
+    assert word in line
+  assert not (tmp_path / "w").exists()
+
+
+def test_other_flags_in_the_same_workdir_are_status_2(finished):
+  workdir, _ = finished
+  done = command(*SMALL, f"--workdir={workdir}", "--label_smoothing=0.2")
+  assert done.returncode == 2
+  (line,) = own_lines(done.stderr)
+  assert "label_smoothing=0.1, not 0.2" in line
+
+
+def test_a_workdir_that_is_a_file_is_status_2(tmp_path):
+  file = tmp_path / "file"
+  file.write_text("")
+  done = command(*SMALL, f"--workdir={file}")
+  assert done.returncode == 2
+  (line,) = own_lines(done.stderr)
+  assert str(file) in line
+  assert "Traceback" not in done.stderr
+
+
+def test_a_diverging_run_is_status_3(tmp_path):
+  done = command(*SMALL, f"--workdir={tmp_path}", "--base_learning_rate=1e30")
+  assert done.returncode == 3, done.stderr
+  (line,) = own_lines(done.stderr)
+  assert "diverged" in line
+  assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+  ("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_signal_saves_and_the_same_command_goes_on(signum, status, tmp_path):
+  arguments = [*SMALL, f"--workdir={tmp_path}", "--epochs=3"]
+  process = subprocess.Popen(
+    [sys.executable, "-m", "train_loop.main", *arguments],
+    cwd=ROOT,
+    stderr=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+    text=True,
+  )
+  for line in process.stderr:  # Until the loop runs.
+    if "train step 2/" in line:
+      process.send_signal(signum)
+      break
+  rest = process.stderr.read()
+  assert process.wait() == status, rest
+  (line,) = own_lines(rest)
+  assert "and saved" in line
+  step = max(r["step"] for r in reporting.read_metrics(tmp_path))
+  done = command(*arguments)
+  assert done.returncode == 0, done.stderr
+  assert "resuming" in done.stderr
+  steps = [r["step"] for r in reporting.read_metrics(tmp_path) if "loss" in r]
+  assert steps == sorted(set(steps))
+  assert steps[-1] > step
+
+
+def test_another_data_on_the_path_is_named_and_a_library_does_not_care(
+  tmp_path,
+):
+  (tmp_path / "data.py").write_text("raise RuntimeError('the intruder ran')")
+  code = "import tricks, train_loop; train_loop.train_and_evaluate"
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=tmp_path,
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+  (tmp_path / "data.py").write_text("")
+  done = command("--help", cwd=tmp_path)
+  assert done.returncode != 0
+  assert f"ImportError: the name 'data' belongs to {tmp_path}" in done.stderr

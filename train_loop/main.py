@@ -1,0 +1,322 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The command: composes data, model and loop from flags.
+
+Exit status: 0 finished; 2 a bad flag or input, told in one line; 3 diverged;
+128 + the signal's number where one stopped the run, after saving (SIGTERM 143,
+Ctrl-C 130).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Callable, NoReturn
+
+from absl import app, flags, logging
+
+from train_loop import flags as flags_lib
+from train_loop import run_card
+from train_loop.config import ConfigError, TrainConfig
+from train_loop.signals import StopRequest
+
+if TYPE_CHECKING:
+  import tensorflow as tf
+
+BAD_INPUT = 2
+DIVERGED = 3
+
+FLAGS = flags.FLAGS
+
+
+def _our_data() -> Any:
+  """Returns the package `data` that stands beside `train_loop`.
+
+  Raises:
+    ImportError: another module of that name comes first on the path.
+  """
+  import data
+
+  ours = pathlib.Path(__file__).resolve().parent.parent / "data"
+  found = pathlib.Path(data.__file__ or "nowhere").resolve()
+  if found.parent != ours:
+    raise ImportError(
+      f"the name 'data' belongs to {found}, not to train_loop's {ours}: run "
+      "from another folder, or rename it"
+    )
+  return data
+
+
+def run() -> NoReturn:
+  """The console script."""
+  logging.set_verbosity(logging.INFO)
+  # TensorFlow logs through absl too: its notes on saving are not the run's.
+  logging.get_absl_logger().addFilter(
+    lambda record: "tensorflow" not in pathlib.Path(record.pathname).parts
+  )
+  flags_lib.define(_our_data().DATASETS, FLAGS)
+  app.define_help_flags()
+  app.run(main, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  """Parses the command line, recipe first."""
+  try:
+    return FLAGS(flags_lib.expand_recipe(argv))
+  except (ConfigError, flags.Error) as error:
+    _say(error)
+    sys.exit(BAD_INPUT)
+
+
+def _say(error: BaseException) -> None:
+  """Prints an error as one line."""
+  line = " ".join(str(error).split())
+  print(f"train_loop: {line}", file=sys.stderr)
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the mode that the flags ask for; returns the exit status."""
+  try:
+    if len(argv) > 1:
+      raise ConfigError(f"flags must be given as --name=value, got {argv[1]!r}")
+    if not FLAGS.workdir:
+      raise ConfigError("workdir must be given: --workdir=DIR")
+    if FLAGS.mode == "eval":
+      return evaluate()
+    return train()
+  except (ConfigError, _our_data().DataError, OSError) as error:
+    _say(error)
+    return BAD_INPUT
+
+
+def train() -> int:
+  """Trains, or goes on with, the run in workdir; returns the exit status."""
+  card = run_card.read(FLAGS.workdir) or {}
+  asked = flags_lib.comparable(FLAGS)
+  if card:
+    run_card.require_same(FLAGS.workdir, card.get("flags", {}), asked)
+  if card.get("finished"):
+    print(f"{FLAGS.workdir} was finished before: {_summary(card['final'])}")
+    return 0
+  parts = compose(card.get("choice"))
+
+  from train_loop import loop
+
+  stop = StopRequest()
+  try:
+    with stop:
+      final = loop.train_and_evaluate(
+        parts.model,
+        parts.train_dataset,
+        parts.eval_dataset if FLAGS.mode == "train_and_eval" else None,
+        parts.config,
+        FLAGS.workdir,
+        teacher=parts.teacher,
+        card={"command": shlex.join(sys.argv), "flags": asked, **parts.card},
+        should_stop=stop,
+      )
+  except loop.Diverged as error:
+    _say(error)
+    return DIVERGED
+  except loop.Stopped as error:
+    _say(error)
+    return 128 + (stop.signum or 0)
+  print(f"{FLAGS.workdir} is finished: {_summary(final)}")
+  return 0
+
+
+def evaluate() -> int:
+  """Evaluates the run in workdir and changes nothing in it."""
+  card = run_card.read(FLAGS.workdir)
+  if card is None:
+    raise ConfigError(f"workdir must hold a run, got {FLAGS.workdir!r}")
+  flags_lib.adopt(card["flags"], FLAGS)
+  run_card.require_same(
+    FLAGS.workdir, card["flags"], flags_lib.comparable(FLAGS)
+  )
+  parts = compose(card["choice"])
+
+  from train_loop import loop
+
+  results = loop.evaluate(
+    parts.model, parts.eval_dataset, parts.config, FLAGS.workdir
+  )
+  print(f"{FLAGS.workdir}: {_summary(results)}")
+  return 0
+
+
+def _summary(final: dict[str, Any]) -> str:
+  """Returns the last line of a finished run."""
+  if "eval_top1" not in final:
+    return f"training loss {final['loss']:.4f}, top-1 {final['top1']:.2%}"
+  return (
+    f"top-1 {final['eval_top1']:.2%}, top-5 {final['eval_top5']:.2%}, "
+    f"loss {final['eval_loss']:.4f} on {final['eval_examples']} examples"
+  )
+
+
+@dataclasses.dataclass
+class Parts:
+  """What the loop is given: composed from flags, once.
+
+  Attributes:
+    model: the network, freshly initialised.
+    teacher: for distillation, or None.
+    train_dataset: from a step to the training stream.
+    eval_dataset: the test data, in order.
+    config: the hyperparameters.
+    card: what the run card is to say of data, model and choice.
+  """
+
+  model: tf.keras.Model
+  teacher: tf.keras.Model | None
+  train_dataset: Callable[[int], tf.data.Dataset]
+  eval_dataset: tf.data.Dataset
+  config: TrainConfig
+  card: dict[str, Any]
+
+
+def compose(choice: dict[str, Any] | None) -> Parts:
+  """Makes data, model and config; what is slow comes after what can fail.
+
+  Args:
+    choice: what `auto` took when the run was started first, or None.
+  """
+  train_source, test_source = _our_data().load(FLAGS.dataset, FLAGS.data_dir)
+  config = functools.partial(
+    flags_lib.config_from_flags,
+    FLAGS,
+    examples_per_epoch=train_source.num_examples,
+  )
+  config(precision="float32", jit_compile=False)  # Raises before TensorFlow.
+  mean, std = train_source.mean_std()
+  network = {
+    "model": FLAGS.model,
+    "model_variant": FLAGS.model_variant,
+    "input_shape": train_source.image_shape,
+    "num_classes": train_source.num_classes,
+    "mean": mean,
+    "std": std,
+  }
+
+  _import_tensorflow()
+  from data import pipeline
+
+  train_dataset = functools.partial(
+    pipeline.train_dataset,
+    train_source,
+    global_batch_size=FLAGS.global_batch_size,
+    seed=FLAGS.seed,
+    flip=FLAGS.flip,
+    pad_crop=FLAGS.pad_crop,
+    erasing_probability=FLAGS.erasing_probability,
+  )
+  make_model = functools.partial(_make_model, network)
+  chosen = choice or _choose(make_model, train_dataset, config)
+  return Parts(
+    model=make_model(chosen["precision"]),
+    teacher=_load_teacher(),
+    train_dataset=lambda step: train_dataset(start_step=step),
+    eval_dataset=pipeline.eval_dataset(
+      test_source, batch_size=FLAGS.global_batch_size
+    ),
+    config=config(**chosen),
+    card={
+      "choice": chosen,
+      "network": network,
+      "data": {
+        "name": train_source.name,
+        "class_names": train_source.class_names,
+        "train_examples": train_source.num_examples,
+        "train_sha256": train_source.fingerprint(),
+        "test_examples": test_source.num_examples,
+        "test_sha256": test_source.fingerprint(),
+      },
+    },
+  )
+
+
+def _import_tensorflow() -> None:
+  """Imports TensorFlow, with oneDNN as --onednn says."""
+  # On CPUs without AVX-512 TensorFlow leaves oneDNN off, at half the speed.
+  # It reads the variable once, when it is imported.
+  os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1" if FLAGS.onednn else "0"
+  # Its C++ notices at start-up, unless the user asks for them.
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  logging.info("oneDNN is %s (--onednn)", "on" if FLAGS.onednn else "off")
+  import tensorflow as tf
+
+  tf.get_logger().setLevel("ERROR")
+
+
+def _make_model(network: dict[str, Any], precision: str) -> tf.keras.Model:
+  """Builds the network; the same seed gives the same weights."""
+  import tensorflow as tf
+
+  import tricks
+  from train_loop import models
+
+  tf.keras.utils.set_random_seed(FLAGS.seed)
+  model = models.build_model(**network, dtype=precision)
+  if FLAGS.zero_gamma:
+    zeroed = tricks.zero_gamma(model)
+    logging.info("zero γ in %d layers", len(zeroed))
+  return model
+
+
+def _choose(
+  make_model: Callable[[str], tf.keras.Model],
+  train_dataset: Callable[..., tf.data.Dataset],
+  config: Callable[..., TrainConfig],
+) -> dict[str, Any]:
+  """Returns precision and jit_compile: as flags say, or as measured."""
+  import tensorflow as tf
+
+  from train_loop import preflight
+
+  choices = preflight.candidates(
+    FLAGS.precision,
+    FLAGS.jit_compile,
+    gpu=bool(tf.config.list_physical_devices("GPU")),
+  )
+  return dataclasses.asdict(
+    preflight.measure(
+      make_model,
+      train_dataset(),
+      config(precision="float32", jit_compile=False),
+      choices,
+    )
+  )
+
+
+def _load_teacher() -> tf.keras.Model | None:
+  """Returns the model that --teacher names, or None."""
+  if not FLAGS.teacher:
+    return None
+  path = pathlib.Path(FLAGS.teacher)
+  import tensorflow as tf
+
+  from train_loop import checkpoints, models
+
+  card = run_card.read(path) if path.is_dir() else None
+  if card:
+    teacher = models.build_model(**card["network"], dtype="float32")
+    checkpoints.restore_model(teacher, path)
+  elif path.suffix == ".keras" and path.is_file():
+    teacher = tf.keras.models.load_model(path, compile=False)
+  else:
+    raise ConfigError(
+      f"teacher must be the workdir of a run or a .keras file, got "
+      f"{FLAGS.teacher!r}"
+    )
+  teacher.trainable = False
+  return teacher
+
+
+if __name__ == "__main__":
+  run()
