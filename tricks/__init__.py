@@ -1,0 +1,79 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The bag of tricks: one trick a file, each a pure function with its formula.
+
+He et al. 2018, "Bag of Tricks for Image Classification with Convolutional
+Neural Networks" (arXiv 1812.01187):
+
+  linear_scaling   3.1  scale_learning_rate
+  schedules        3.1  warmup; 5.1 cosine; 2 step and others; make_schedule
+  zero_gamma       3.1  zero_gamma
+  weight_decay     3.1  decay_mask (no bias decay), l2_gradient
+  precision        3.2  policy_name, LossScale, next_loss_scale, all_finite
+  label_smoothing  5.2  smooth_labels, paper_smoothing
+  distillation     5.3  distillation_loss
+  mixup            5.4  mixup, blend, sample_lam
+  momentum         2    the update rule of the paper's baseline
+
+and beyond it:
+
+  cutmix           cutmix
+  adamw, lars, lamb  update rules
+  optimizers       make_optimizer: the update rules by name
+  ema              ema, ema_decay_at
+
+The rest is keras_compat, where Keras 2 and Keras 3 differ. Functions named as
+their file are re-exported here too, so import others from such a file as
+`from tricks.mixup import blend`.
+"""
+
+from tricks.cutmix import cutmix
+from tricks.distillation import distillation_loss
+from tricks.ema import ema, ema_decay_at
+from tricks.label_smoothing import paper_smoothing, smooth_labels
+from tricks.linear_scaling import scale_learning_rate
+from tricks.mixup import blend, mixup, sample_lam
+from tricks.optimizers import OPTIMIZERS, Optimizer, make_optimizer
+from tricks.precision import (
+  PRECISIONS,
+  LossScale,
+  all_finite,
+  next_loss_scale,
+  policy_name,
+)
+from tricks.schedules import (
+  SCHEDULES,
+  Schedule,
+  make_schedule,
+  warmup_hold_cosine,
+)
+from tricks.weight_decay import decay_mask, l2_gradient
+from tricks.zero_gamma import zero_gamma
+
+__all__ = [
+  "OPTIMIZERS",
+  "PRECISIONS",
+  "SCHEDULES",
+  "LossScale",
+  "Optimizer",
+  "Schedule",
+  "all_finite",
+  "blend",
+  "cutmix",
+  "decay_mask",
+  "distillation_loss",
+  "ema",
+  "ema_decay_at",
+  "l2_gradient",
+  "make_optimizer",
+  "make_schedule",
+  "mixup",
+  "next_loss_scale",
+  "paper_smoothing",
+  "policy_name",
+  "sample_lam",
+  "scale_learning_rate",
+  "smooth_labels",
+  "warmup_hold_cosine",
+  "zero_gamma",
+]

@@ -1,0 +1,44 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Knowledge distillation: a student learns what its teacher predicts."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+
+def distillation_loss(
+  logits: tf.Tensor, teacher_logits: tf.Tensor, *, temperature: float
+) -> tf.Tensor:
+  """The student's loss against its teacher, softened by a temperature.
+
+  T²·CE(softmax(r/T), softmax(z/T))
+
+  T² keeps the gradient's size when T grows: for large T it is (z − r)/K. The
+  hard-label term CE(p, softmax(z)) is the caller's to add. The teacher gets no
+  gradient.
+
+  Args:
+    logits: z, the student's, [batch, num_classes] floating.
+    teacher_logits: r, the teacher's, of the same shape.
+    temperature: T, > 0; the paper's is 20; 1 is plain cross-entropy.
+
+  Returns:
+    [batch] float32.
+
+  Raises:
+    ValueError: temperature is out of its range.
+
+  Reference: He et al. 2018, section 5.3; Hinton et al. 2015.
+  """
+  if not 0.0 < temperature < math.inf:
+    raise ValueError(f"temperature must be finite and > 0, got {temperature}")
+  logits = tf.cast(logits, tf.float32)
+  teacher_logits = tf.stop_gradient(tf.cast(teacher_logits, tf.float32))
+  cross_entropy = tf.nn.softmax_cross_entropy_with_logits(
+    labels=tf.nn.softmax(teacher_logits / temperature),
+    logits=logits / temperature,
+  )
+  return temperature**2 * cross_entropy

@@ -1,0 +1,186 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The one file that knows where Keras 2 and Keras 3 differ.
+
+TensorFlow 2.15 brings Keras 2, TensorFlow 2.16 and later Keras 3. Both keep a
+functional model as a graph of nodes (one call of one layer each), under
+slightly different names; Keras 3 wraps each tf.Variable in an object of its
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+# Keras layers are typed loosely, because their classes differ by generation.
+Layer = Any
+
+# Keras 2 calls DepthwiseConv2D's kernel `depthwise_kernel`, Keras 3 `kernel`;
+# SeparableConv2D has two kernels, recurrent cells have a second one.
+_KERNEL_ATTRIBUTES = (
+  "kernel",
+  "depthwise_kernel",
+  "pointwise_kernel",
+  "recurrent_kernel",
+)
+_BATCH_NORM_ATTRIBUTES = ("gamma", "moving_mean", "moving_variance")
+
+
+class GraphNode(NamedTuple):
+  """One call of one layer in a model's graph.
+
+  Attributes:
+    layer: the layer that is called; a layer that is called twice has two nodes.
+    inbound: the positions, in the graph's list, of the nodes that feed it.
+  """
+
+  layer: Layer
+  inbound: tuple[int, ...]
+
+
+def tf_variable(variable: Any) -> tf.Variable:
+  """Returns the tf.Variable that a Keras 3 variable wraps.
+
+  Args:
+    variable: a tf.Variable (Keras 2) or a keras.Variable (Keras 3).
+
+  Returns:
+    The tf.Variable; `variable` itself where it is one.
+  """
+  return variable if isinstance(variable, tf.Variable) else variable.value
+
+
+def tf_variables(variables: Iterable[Any]) -> list[tf.Variable]:
+  """Returns the tf.Variables that Keras variables wrap.
+
+  Args:
+    variables: as `tf_variable` takes them.
+
+  Returns:
+    `tf_variable` of each, in order.
+  """
+  return [tf_variable(variable) for variable in variables]
+
+
+def flat_layers(layer: Layer) -> list[Layer]:
+  """Lists a layer or model and all that it is made of, each once.
+
+  Args:
+    layer: a Keras layer or model, of any depth of nesting.
+
+  Returns:
+    The layer itself, then its sublayers: nested models and their layers too.
+  """
+  if not isinstance(layer, tf.keras.layers.Layer):
+    return [layer]  # Keras 3 puts plain operations, such as `x + y`, in graphs.
+  return list({id(found): found for found in layer._flatten_layers()}.values())
+
+
+def kernels(layer: Layer) -> list[Any]:
+  """Lists the convolution and dense kernels that a layer itself owns.
+
+  A kernel is told by the attribute that holds it and by its rank (> 1), never
+  by its name: an Embedding's table, a bias of rank 2 and a BatchNorm's γ are
+  none.
+
+  Args:
+    layer: a built Keras layer; sublayers are not looked into.
+
+  Returns:
+    The layer's variables, as Keras holds them.
+  """
+  found = [getattr(layer, name, None) for name in _KERNEL_ATTRIBUTES]
+  return [
+    kernel
+    for kernel in found
+    if kernel is not None and len(getattr(kernel, "shape", ())) > 1
+  ]
+
+
+def is_batch_norm(layer: Layer) -> bool:
+  """Whether a layer is a BatchNorm, Keras' own or any that has its variables.
+
+  Args:
+    layer: a Keras layer.
+
+  Returns:
+    True if it has the attributes gamma, moving_mean and moving_variance.
+  """
+  return all(hasattr(layer, name) for name in _BATCH_NORM_ATTRIBUTES)
+
+
+def is_functional(layer: Layer) -> bool:
+  """Whether a layer is a model whose graph of layers is known.
+
+  Args:
+    layer: a Keras layer or model.
+
+  Returns:
+    True for a functional model and for a Sequential one that is built; False
+    for a subclassed model, which is known by its variables only.
+  """
+  return isinstance(layer, tf.keras.Model) and bool(
+    getattr(layer, "outputs", None)
+  )
+
+
+def layer_graph(model: tf.keras.Model) -> list[GraphNode]:
+  """Lists the calls of layers between a model's inputs and its outputs.
+
+  A nested functional model is replaced by its own calls, as often as it is
+  called. Calls that do not reach the model's outputs are left out.
+
+  Args:
+    model: a functional model (`is_functional`).
+
+  Returns:
+    The nodes in topological order: each stands after those that feed it.
+  """
+  graph: list[GraphNode] = []
+  _append(model, [], graph)
+  return graph
+
+
+def _inputs(node: Any) -> list[Any]:
+  if node.is_input:
+    return []  # Keras 2 says that an InputLayer is fed by itself.
+  # Keras 2 keeps the symbolic inputs of a call apart from its constants.
+  return list(getattr(node, "keras_inputs", node.input_tensors))
+
+
+def _append(
+  model: tf.keras.Model, fed_by: list[int], graph: list[GraphNode]
+) -> list[int]:
+  """Appends a model's calls to `graph`; returns where its outputs come from."""
+  produced: dict[tuple[int, int], list[int]] = {}  # call -> node an output
+
+  def call_of(tensor: Any) -> tuple[int, int]:
+    return id(tensor._keras_history[0]), tensor._keras_history[1]
+
+  def producer(tensor: Any) -> int:
+    return produced[call_of(tensor)][tensor._keras_history[2]]
+
+  for tensor, source in zip(model.inputs, fed_by):
+    produced[call_of(tensor)] = [source]
+  # An explicit stack, because networks are deeper than Python's own.
+  pending = list(model.outputs)
+  while pending:
+    layer, index, _ = pending[-1]._keras_history
+    node = layer._inbound_nodes[index]
+    inputs = _inputs(node)
+    waiting = [tensor for tensor in inputs if call_of(tensor) not in produced]
+    if (id(layer), index) in produced:
+      pending.pop()
+    elif waiting:
+      pending.extend(reversed(waiting))  # The first input's layers first.
+    elif is_functional(layer):
+      inbound = [producer(tensor) for tensor in inputs]
+      produced[id(layer), index] = _append(layer, inbound, graph)
+    else:
+      graph.append(GraphNode(layer, tuple(map(producer, inputs))))
+      outputs = tf.nest.flatten(node.outputs)
+      produced[id(layer), index] = [len(graph) - 1] * len(outputs)
+  return [producer(tensor) for tensor in model.outputs]

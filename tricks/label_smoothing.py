@@ -1,0 +1,73 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Label smoothing: a little of each target is spread over all classes.
+
+With hard targets the best logits are infinite; with smoothed ones they are
+finite, and the network generalises better.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def smooth_labels(targets: tf.Tensor, label_smoothing: float) -> tf.Tensor:
+  """Mixes targets with the uniform distribution.
+
+  q' = (1 − ε)·q + ε/K
+
+  >>> smooth_labels(tf.constant([[0.0, 1.0, 0.0, 0.0]]), 0.2).numpy()
+  array([[0.05, 0.85, 0.05, 0.05]], dtype=float32)
+
+  Args:
+    targets: q, [batch, K] floating, rows sum to 1 (one-hot or mixed).
+    label_smoothing: ε, in [0, 1); 0 is the identity.
+
+  Returns:
+    q', of the targets' shape and dtype; rows sum to 1.
+
+  Raises:
+    ValueError: label_smoothing is out of its range.
+
+  Reference: He et al. 2018, section 5.2; Szegedy et al. 2015, section 7.
+  """
+  if not 0.0 <= label_smoothing < 1.0:
+    raise ValueError(
+      f"label_smoothing must be in [0, 1), got {label_smoothing}"
+    )
+  if not label_smoothing:
+    return targets
+  num_classes = tf.cast(tf.shape(targets)[-1], targets.dtype)
+  return targets * (1.0 - label_smoothing) + label_smoothing / num_classes
+
+
+def paper_smoothing(paper_epsilon: float, num_classes: int) -> float:
+  """Converts the paper's ε' to the ε of `smooth_labels`.
+
+  The paper writes 1 − ε' for the true class and ε'/(K − 1) for each other,
+  which is the same family: ε = ε'·K/(K − 1).
+
+  >>> paper_smoothing(0.1, 2)
+  0.2
+
+  Args:
+    paper_epsilon: ε', in [0, (K − 1)/K).
+    num_classes: K, >= 2.
+
+  Returns:
+    ε.
+
+  Raises:
+    ValueError: an argument is out of its range.
+
+  Reference: He et al. 2018, section 5.2.
+  """
+  if num_classes < 2:
+    raise ValueError(f"num_classes must be >= 2, got {num_classes}")
+  limit = (num_classes - 1) / num_classes
+  if not 0.0 <= paper_epsilon < limit:
+    raise ValueError(
+      f"paper_epsilon must be in [0, {limit:g}) for {num_classes} classes,"
+      f" got {paper_epsilon}"
+    )
+  return paper_epsilon / limit

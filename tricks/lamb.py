@@ -1,0 +1,69 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""LAMB: Adam's direction, with a step in proportion to each layer's size."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tricks import adamw
+from tricks import weight_decay as weight_decay_lib
+
+SLOTS = adamw.SLOTS
+
+
+def lamb_update(
+  parameter: tf.Tensor,
+  gradient: tf.Tensor,
+  slots: tuple[tf.Tensor, ...],
+  *,
+  learning_rate: tf.Tensor,
+  weight_decay: float,
+  step: tf.Tensor,
+  beta_1: float = 0.9,
+  beta_2: float = 0.999,
+  epsilon: float = 1e-6,
+) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+  """One step of LAMB.
+
+  u = r + λ·w,   r Adam's direction (`adamw.adam_direction`)
+  w ← w − η·(‖w‖/‖u‖)·u
+
+  A parameter that is not decayed (λ = 0: biases, γ and β) gets plain Adam,
+  without the ratio of norms; so does one that is 0.
+
+  Args:
+    parameter: w, float32, all that one layer's kernel has.
+    gradient: g, of the same shape.
+    slots: (m, v), float32, zeros at first.
+    learning_rate: η, float32 scalar.
+    weight_decay: λ, >= 0.
+    step: 0-based, int64 scalar.
+    beta_1: β₁, in [0, 1).
+    beta_2: β₂, in [0, 1).
+    epsilon: ε, > 0.
+
+  Returns:
+    The new (parameter, slots).
+
+  Raises:
+    ValueError: an argument is out of its range.
+
+  Reference: You et al. 2019, algorithm 2.
+  """
+  weight_decay_lib.check_weight_decay(weight_decay)
+  direction, slots = adamw.adam_direction(
+    tf.cast(gradient, parameter.dtype),
+    slots,
+    step=step,
+    beta_1=beta_1,
+    beta_2=beta_2,
+    epsilon=epsilon,
+  )
+  rate = learning_rate
+  if weight_decay:
+    direction += weight_decay * parameter
+    size, direction_size = tf.norm(parameter), tf.norm(direction)
+    trusted = (size > 0.0) & (direction_size > 0.0)
+    rate *= tf.where(trusted, size / direction_size, 1.0)
+  return parameter - rate * direction, slots

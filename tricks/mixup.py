@@ -1,0 +1,162 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Mixup: the network is trained on blends of two examples.
+
+Randomness is stateless: the same seed gives the same blend in eager mode, graph
+mode and XLA alike. So it is drawn as Philox integers, on which the three agree:
+stateless_uniform's floats differ under XLA, as does all that it draws by an
+algorithm of its own choice, and stateless_gamma, stateless_shuffle and
+index_shuffle have no XLA kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+
+def mixup(
+  images: tf.Tensor, targets: tf.Tensor, *, alpha: float, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Blends each example with another one of the batch.
+
+  x̂ = λ·x_i + (1 − λ)·x_j,  ŷ = λ·y_i + (1 − λ)·y_j,  λ ~ Beta(α, α)
+
+  j is a permutation of the batch, λ one number a batch.
+
+  Args:
+    images: [batch, ...] of any real dtype.
+    targets: [batch, num_classes] floating, one-hot or smoothed.
+    alpha: α, >= 0; the paper's is 0.2; 0 is the identity.
+    seed: [2] int32, new for each step.
+
+  Returns:
+    (images, targets): images float32, or in their own dtype if it is floating;
+    targets in theirs. With alpha = 0 both arguments untouched.
+
+  Raises:
+    ValueError: alpha is out of its range.
+
+  Reference: He et al. 2018, section 5.4; Zhang et al. 2017.
+  """
+  check_alpha("mixup_alpha", alpha)
+  if not alpha:
+    return images, targets
+  lam_seed, permutation_seed = tf.unstack(split_seed(seed, 2))
+  lam = sample_lam(alpha, lam_seed)
+  permutation = random_permutation(tf.shape(images)[0], permutation_seed)
+  return blend(images, targets, lam=lam, permutation=permutation)
+
+
+def blend(
+  images: tf.Tensor,
+  targets: tf.Tensor,
+  *,
+  lam: tf.Tensor,
+  permutation: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Blends a batch with a permutation of itself: mixup's arithmetic.
+
+  Args:
+    images: [batch, ...] of any real dtype.
+    targets: [batch, num_classes] floating.
+    lam: λ, the weight on the original, scalar in [0, 1].
+    permutation: [batch] int32, the partner of each example.
+
+  Returns:
+    (images, targets), dtypes as `mixup`.
+  """
+  images = as_floating(images)
+  return (
+    _interpolate(images, tf.gather(images, permutation), lam),
+    _interpolate(targets, tf.gather(targets, permutation), lam),
+  )
+
+
+def sample_lam(alpha: float, seed: tf.Tensor) -> tf.Tensor:
+  """Draws λ ~ Beta(α, α), the weight on the original.
+
+  λ = ½ + ½·cos(2πV)·√((1 − W)/(W + (1 − W)·cos²(2πV))),  W = U^(1/α)
+
+  with U and V uniform in (0, 1): Bailey's t variate, carried over to the
+  symmetric Beta. It is exact for each α > 0, and needs no rejection loop and
+  no Gamma variate.
+
+  Args:
+    alpha: α, > 0.
+    seed: [2] int32.
+
+  Returns:
+    λ, float32 scalar in [0, 1].
+
+  Raises:
+    ValueError: alpha is out of its range.
+
+  Reference: Devroye 1996, Random variate generation in one line of code.
+  """
+  if not 0.0 < alpha < math.inf:
+    raise ValueError(f"alpha must be finite and > 0, got {alpha}")
+  u, v = tf.unstack(uniform([2], seed))
+  w = u ** (1.0 / alpha)
+  cosine = tf.cos(2.0 * math.pi * v)
+  square = (1.0 - w) / (w + (1.0 - w) * cosine**2)
+  lam = 0.5 + 0.5 * cosine * tf.sqrt(square)
+  # Rounding can take it past 0 or 1 by 1e-16.
+  return tf.cast(tf.clip_by_value(lam, 0.0, 1.0), tf.float32)
+
+
+def random_permutation(size: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+  """Draws a permutation of range(size).
+
+  Args:
+    size: int32 scalar.
+    seed: [2] int32.
+
+  Returns:
+    [size] int32.
+  """
+  return tf.argsort(_random_bits([size], seed), stable=True)
+
+
+def uniform(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
+  """Draws numbers uniform in (0, 1): the middles of its 2^32 equal parts.
+
+  Args:
+    shape: of the result.
+    seed: [2] int32.
+
+  Returns:
+    float64 of that shape; neither 0 nor 1 occurs.
+  """
+  bits = tf.cast(_random_bits(shape, seed), tf.float64)
+  return (bits + 2.0**31 + 0.5) / 2.0**32
+
+
+def split_seed(seed: tf.Tensor, number: int) -> tf.Tensor:
+  """Derives `number` independent seeds, [number, 2] int32, from one."""
+  return tf.random.split(seed, number, alg="philox")
+
+
+def as_floating(images: tf.Tensor) -> tf.Tensor:
+  """Returns images in their own dtype if it is floating, else as float32."""
+  images = tf.convert_to_tensor(images)
+  return images if images.dtype.is_floating else tf.cast(images, tf.float32)
+
+
+def check_alpha(name: str, alpha: float) -> None:
+  """Raises ValueError unless alpha is finite and >= 0."""
+  if not 0.0 <= alpha < math.inf:
+    raise ValueError(f"{name} must be finite and >= 0, got {alpha}")
+
+
+def _interpolate(x: tf.Tensor, y: tf.Tensor, lam: tf.Tensor) -> tf.Tensor:
+  lam = tf.cast(lam, x.dtype)
+  return lam * x + (1.0 - lam) * y
+
+
+def _random_bits(shape: list[Any], seed: tf.Tensor) -> tf.Tensor:
+  return tf.random.stateless_uniform(
+    shape, seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+  )

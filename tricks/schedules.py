@@ -1,0 +1,449 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Learning rate schedules: warmup, hold, then cosine or another decay.
+
+A schedule is a pure function from the 0-based step to the rate of that step.
+Small ones are joined into the one that a run follows:
+
+  >>> schedule = warmup_hold_cosine(
+  ...   0.4, total_steps=100, warmup_steps=10, hold_steps=5
+  ... )
+  >>> [round(float(schedule(step)), 3) for step in (0, 9, 14, 15, 57, 100)]
+  [0.04, 0.4, 0.4, 0.4, 0.204, 0.0]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Union
+
+import tensorflow as tf
+
+Step = Union[int, tf.Tensor]
+# step: Python int or int tensor, 0-based -> float32 scalar tensor.
+Schedule = Callable[[Step], tf.Tensor]
+
+SCHEDULES = (
+  "cosine",
+  "step",
+  "constant",
+  "linear",
+  "polynomial",
+  "exponential",
+)
+
+
+def constant(learning_rate: float) -> Schedule:
+  """Keeps one rate.
+
+  η(s) = learning_rate
+
+  Args:
+    learning_rate: the rate, >= 0.
+
+  Returns:
+    A schedule.
+
+  Raises:
+    ValueError: the rate is out of its range.
+  """
+  _check_rate("learning_rate", learning_rate)
+  return lambda step: tf.constant(learning_rate, tf.float32)
+
+
+def polynomial(
+  initial_learning_rate: float,
+  decay_steps: int,
+  *,
+  end_learning_rate: float = 0.0,
+  power: float = 1.0,
+) -> Schedule:
+  """Moves from one rate to another along a power of the steps that remain.
+
+  η(s) = end + (initial − end)·(1 − min(s, T)/T)^power
+
+  Args:
+    initial_learning_rate: the rate at step 0, >= 0.
+    decay_steps: T, after which the rate is `end_learning_rate`, >= 1.
+    end_learning_rate: the rate at and after T, >= 0.
+    power: the exponent, > 0; 1 is linear.
+
+  Returns:
+    A schedule.
+
+  Raises:
+    ValueError: an argument is out of its range.
+  """
+  _check_rate("initial_learning_rate", initial_learning_rate)
+  _check_rate("end_learning_rate", end_learning_rate)
+  _check_decay_steps(decay_steps)
+  if not 0.0 < power < math.inf:
+    raise ValueError(f"power must be finite and > 0, got {power}")
+  span = initial_learning_rate - end_learning_rate
+
+  def schedule(step: Step) -> tf.Tensor:
+    remaining = 1.0 - _fraction(step, decay_steps)
+    rate = end_learning_rate + span * remaining**power
+    return tf.cast(rate, tf.float32)
+
+  return schedule
+
+
+def linear(
+  initial_learning_rate: float,
+  decay_steps: int,
+  *,
+  end_learning_rate: float = 0.0,
+) -> Schedule:
+  """Moves from one rate to another in equal steps.
+
+  η(s) = end + (initial − end)·(1 − min(s, T)/T)
+
+  Args:
+    initial_learning_rate: the rate at step 0, >= 0.
+    decay_steps: T, after which the rate is `end_learning_rate`, >= 1.
+    end_learning_rate: the rate at and after T, >= 0.
+
+  Returns:
+    A schedule.
+
+  Raises:
+    ValueError: an argument is out of its range.
+  """
+  return polynomial(
+    initial_learning_rate, decay_steps, end_learning_rate=end_learning_rate
+  )
+
+
+def cosine(peak_learning_rate: float, decay_steps: int) -> Schedule:
+  """Decays along half a cosine.
+
+  η(s) = ½·peak·(1 + cos(π·min(s, T)/T))
+
+  Args:
+    peak_learning_rate: the rate at step 0, >= 0.
+    decay_steps: T, at and after which the rate is 0, >= 1.
+
+  Returns:
+    A schedule.
+
+  Raises:
+    ValueError: an argument is out of its range.
+
+  Reference: He et al. 2018, section 5.1; Loshchilov and Hutter 2016.
+  """
+  _check_rate("peak_learning_rate", peak_learning_rate)
+  _check_decay_steps(decay_steps)
+
+  def schedule(step: Step) -> tf.Tensor:
+    angle = math.pi * _fraction(step, decay_steps)
+    rate = 0.5 * peak_learning_rate * (1.0 + tf.cos(angle))
+    return tf.cast(rate, tf.float32)
+
+  return schedule
+
+
+def exponential(
+  initial_learning_rate: float, decay_steps: int, *, decay_factor: float
+) -> Schedule:
+  """Multiplies the rate by a factor over each `decay_steps`, continuously.
+
+  η(s) = initial·decay_factor^(s/decay_steps)
+
+  Args:
+    initial_learning_rate: the rate at step 0, >= 0.
+    decay_steps: the steps that one factor takes, >= 1.
+    decay_factor: the factor, in (0, 1].
+
+  Returns:
+    A schedule; it goes on falling after `decay_steps`.
+
+  Raises:
+    ValueError: an argument is out of its range.
+  """
+  _check_rate("initial_learning_rate", initial_learning_rate)
+  _check_decay_steps(decay_steps)
+  _check_decay_factor(decay_factor)
+
+  def schedule(step: Step) -> tf.Tensor:
+    exponent = tf.cast(step, tf.float64) / decay_steps
+    rate = initial_learning_rate * tf.exp(math.log(decay_factor) * exponent)
+    return tf.cast(rate, tf.float32)
+
+  return schedule
+
+
+def piecewise(
+  learning_rates: Sequence[float], boundaries: Sequence[int]
+) -> Schedule:
+  """Keeps a rate until each boundary.
+
+  η(s) = learning_rates[i], where i boundaries are <= s
+
+  Args:
+    learning_rates: one rate more than there are boundaries, each >= 0.
+    boundaries: the first step of each next rate, rising, each >= 1.
+
+  Returns:
+    A schedule.
+
+  Raises:
+    ValueError: an argument is out of its range.
+  """
+  return join([constant(rate) for rate in learning_rates], boundaries)
+
+
+def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
+  """Follows one schedule after another, each from its own step 0.
+
+  η(s) = schedules[i](s − boundaries[i−1]), where i boundaries are <= s
+
+  Args:
+    schedules: one more than there are boundaries.
+    boundaries: the first step of each next schedule, rising, each >= 1.
+
+  Returns:
+    A schedule.
+
+  Raises:
+    ValueError: the numbers do not fit or the boundaries do not rise.
+  """
+  if len(schedules) != len(boundaries) + 1:
+    raise ValueError(
+      f"{len(boundaries)} boundaries part {len(boundaries) + 1} schedules,"
+      f" got {len(schedules)}"
+    )
+  starts = (0, *boundaries)
+  if any(start >= end for start, end in zip(starts, boundaries)):
+    raise ValueError(
+      f"boundaries must rise and be >= 1, got {tuple(boundaries)}"
+    )
+
+  def schedule(step: Step) -> tf.Tensor:
+    step = tf.cast(step, tf.int64)
+    rate = schedules[0](step)
+    for start, following in zip(boundaries, schedules[1:]):
+      # Before its start a schedule is asked for its step 0, never for less.
+      later = following(tf.maximum(step - start, 0))
+      rate = tf.where(step < start, rate, later)
+    return rate
+
+  return schedule
+
+
+def warmup(
+  schedule: Schedule,
+  *,
+  warmup_steps: int,
+  warmup_learning_rate: float = 0.0,
+  hold_steps: int = 0,
+) -> Schedule:
+  """Puts a linear warmup and a plateau before a schedule.
+
+  η(s) = initial + (peak − initial)·(s + 1)/W        for s < W
+  η(s) = peak                                        for W <= s < W + H
+  η(s) = schedule(s − W − H)                         after, peak = schedule(0)
+
+  The first step is trained with a rate above `warmup_learning_rate` and the
+  last of the W with the peak. W = H = 0 is the schedule itself.
+
+  Args:
+    schedule: what follows; its step 0 is the peak.
+    warmup_steps: W, >= 0.
+    warmup_learning_rate: the rate from which the warmup starts, >= 0.
+    hold_steps: H, steps at the peak before the schedule starts, >= 0.
+
+  Returns:
+    A schedule.
+
+  Raises:
+    ValueError: an argument is out of its range.
+
+  Reference: He et al. 2018, section 3.1; Goyal et al. 2017.
+  """
+  _check_rate("warmup_learning_rate", warmup_learning_rate)
+  _check_not_negative("warmup_steps", warmup_steps)
+  _check_not_negative("hold_steps", hold_steps)
+
+  def rise(step: Step) -> tf.Tensor:
+    peak = tf.cast(schedule(0), tf.float64)
+    span = peak - warmup_learning_rate
+    fraction = _fraction(tf.cast(step, tf.int64) + 1, warmup_steps)
+    return tf.cast(warmup_learning_rate + span * fraction, tf.float32)
+
+  def hold(step: Step) -> tf.Tensor:
+    del step  # The rate is the peak at each.
+    return schedule(0)
+
+  parts = [schedule]
+  boundaries: list[int] = []
+  if hold_steps:
+    parts.insert(0, hold)
+    boundaries.append(warmup_steps + hold_steps)
+  if warmup_steps:
+    parts.insert(0, rise)
+    boundaries.insert(0, warmup_steps)
+  return join(parts, boundaries)
+
+
+def warmup_hold_cosine(
+  peak_learning_rate: float,
+  *,
+  total_steps: int,
+  warmup_steps: int = 0,
+  warmup_learning_rate: float = 0.0,
+  hold_steps: int = 0,
+) -> Schedule:
+  """The paper's schedule: linear warmup, plateau, cosine down to 0.
+
+  η(s) = ½·peak·(1 + cos(π·(s − W − H)/(T − W − H)))   for W + H <= s < T
+
+  with `warmup` before, and 0 at and after T.
+
+  Args:
+    peak_learning_rate: the highest rate, >= 0.
+    total_steps: T, > warmup_steps + hold_steps.
+    warmup_steps: W, >= 0.
+    warmup_learning_rate: the rate from which the warmup starts, >= 0.
+    hold_steps: H, >= 0.
+
+  Returns:
+    A schedule.
+
+  Raises:
+    ValueError: an argument is out of its range.
+
+  Reference: He et al. 2018, sections 3.1 and 5.1.
+  """
+  decay_steps = _decay_steps(total_steps, warmup_steps, hold_steps)
+  return warmup(
+    cosine(peak_learning_rate, decay_steps),
+    warmup_steps=warmup_steps,
+    warmup_learning_rate=warmup_learning_rate,
+    hold_steps=hold_steps,
+  )
+
+
+def make_schedule(
+  name: str,
+  *,
+  peak_learning_rate: float,
+  total_steps: int,
+  warmup_steps: int = 0,
+  warmup_learning_rate: float = 0.0,
+  hold_steps: int = 0,
+  boundaries: Sequence[int] = (),
+  decay_factor: float = 0.1,
+  end_learning_rate: float = 0.0,
+  power: float = 2.0,
+) -> Schedule:
+  """Makes a schedule by its name; warmup and hold stand before each.
+
+  Args:
+    name: one of SCHEDULES.
+    peak_learning_rate: the rate after the warmup, >= 0.
+    total_steps: steps of the run, > warmup_steps + hold_steps.
+    warmup_steps: steps of linear warmup, >= 0.
+    warmup_learning_rate: the rate from which the warmup starts, >= 0.
+    hold_steps: steps at the peak before the decay starts, >= 0.
+    boundaries: "step" only, steps of the run at which the rate is multiplied
+      by `decay_factor`; rising, > warmup_steps + hold_steps. One that lies
+      after `total_steps` is never reached.
+    decay_factor: "step", and "exponential", where the rate ends at
+      peak·decay_factor; in (0, 1].
+    end_learning_rate: "linear" and "polynomial", the rate at `total_steps`.
+    power: "polynomial" only, > 0.
+
+  Returns:
+    A schedule.
+
+  Raises:
+    ValueError: an unknown name or an argument out of its range.
+
+  Reference: He et al. 2018, sections 2, 3.1 and 5.1.
+  """
+  decay_steps = _decay_steps(total_steps, warmup_steps, hold_steps)
+  if name == "cosine":
+    decay = cosine(peak_learning_rate, decay_steps)
+  elif name == "step":
+    decay = _step_decay(
+      peak_learning_rate, boundaries, warmup_steps + hold_steps, decay_factor
+    )
+  elif name == "constant":
+    decay = constant(peak_learning_rate)
+  elif name == "linear":
+    decay = linear(
+      peak_learning_rate, decay_steps, end_learning_rate=end_learning_rate
+    )
+  elif name == "polynomial":
+    decay = polynomial(
+      peak_learning_rate,
+      decay_steps,
+      end_learning_rate=end_learning_rate,
+      power=power,
+    )
+  elif name == "exponential":
+    decay = exponential(
+      peak_learning_rate, decay_steps, decay_factor=decay_factor
+    )
+  else:
+    raise ValueError(
+      f"schedule must be one of {', '.join(SCHEDULES)}, got {name!r}"
+    )
+  return warmup(
+    decay,
+    warmup_steps=warmup_steps,
+    warmup_learning_rate=warmup_learning_rate,
+    hold_steps=hold_steps,
+  )
+
+
+def _step_decay(
+  peak: float, boundaries: Sequence[int], start: int, decay_factor: float
+) -> Schedule:
+  _check_decay_factor(decay_factor)
+  if not boundaries or boundaries[0] <= start:
+    raise ValueError(
+      "schedule 'step' needs boundaries after warmup_steps + hold_steps ="
+      f" {start}, got {tuple(boundaries)}"
+    )
+  rates = [peak * decay_factor**i for i in range(len(boundaries) + 1)]
+  return piecewise(rates, [boundary - start for boundary in boundaries])
+
+
+def _fraction(step: Step, steps: int) -> tf.Tensor:
+  # In float64, because float32 does not tell step 16,777,217 from the last.
+  return tf.minimum(tf.cast(step, tf.float64) / steps, 1.0)
+
+
+def _decay_steps(total_steps: int, warmup_steps: int, hold_steps: int) -> int:
+  _check_not_negative("warmup_steps", warmup_steps)
+  _check_not_negative("hold_steps", hold_steps)
+  decay_steps = total_steps - warmup_steps - hold_steps
+  if decay_steps < 1:
+    raise ValueError(
+      f"total_steps must be > warmup_steps + hold_steps = {warmup_steps} +"
+      f" {hold_steps}, got {total_steps}"
+    )
+  return decay_steps
+
+
+def _check_rate(name: str, rate: float) -> None:
+  if not 0.0 <= rate < math.inf:
+    raise ValueError(f"{name} must be finite and >= 0, got {rate}")
+
+
+def _check_decay_steps(decay_steps: int) -> None:
+  if decay_steps < 1:
+    raise ValueError(f"decay_steps must be >= 1, got {decay_steps}")
+
+
+def _check_not_negative(name: str, steps: int) -> None:
+  if steps < 0:
+    raise ValueError(f"{name} must be >= 0, got {steps}")
+
+
+def _check_decay_factor(decay_factor: float) -> None:
+  if not 0.0 < decay_factor <= 1.0:
+    raise ValueError(f"decay_factor must be in (0, 1], got {decay_factor}")

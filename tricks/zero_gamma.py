@@ -1,0 +1,118 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Zero γ: each residual branch starts as zero, each block as its shortcut.
+
+A residual block gives x + branch(x). With γ = 0 (and β = 0) in the last
+BatchNorm of the branch, the network starts as shallow as its shortcuts are,
+and is easier to train at first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tricks import keras_compat
+
+_ADD = ("Add", "math.add", "__operators__.add")
+_MULTIPLY = ("Multiply", "math.multiply", "__operators__.mul")
+
+
+def zero_gamma(model: tf.keras.Model) -> list[keras_compat.Layer]:
+  """Sets γ := 0 in the last BatchNorm of each residual branch.
+
+  The branches are found in the graph, by walking back from each Add: of the
+  Add's inputs, the residual branch is the one with more kernels (convolution
+  and dense) on the way from what the inputs have in common. Its last BatchNorm
+  is the one after its last kernel; where the branch ends in a product, as
+  with squeeze-and-excitation, that of one factor.
+
+  Left alone are: projection shortcuts; Adds whose inputs have equally many
+  kernels, or nothing in common; branches that end with a kernel (the
+  pre-activation ResNetV2), with a BatchNorm without γ, or with an activation
+  that does not map 0 to 0; a BatchNorm that another place shares in another
+  role. A layer that is not a kernel, an activation or a product is taken to
+  map 0 to 0 (dropout, pooling, padding, stochastic depth).
+
+  Args:
+    model: a functional Keras model, built; models nested in it are looked
+      into if they are functional too.
+
+  Returns:
+    The BatchNorm layers whose γ is now 0, from input to output, each once.
+
+  Raises:
+    ValueError: the model is not functional, so that its graph is not known.
+
+  Reference: He et al. 2018, section 3.1 (zero γ); Goyal et al. 2017.
+  """
+  if not keras_compat.is_functional(model):
+    raise ValueError(
+      "zero_gamma needs a functional model, whose graph of layers is known,"
+      f" got {type(model).__name__} {model.name!r}; build it with"
+      " tf.keras.Model(inputs, outputs)"
+    )
+  graph = keras_compat.layer_graph(model)
+  last = _last_batch_norms(graph)
+  # A shared layer has one γ for all its calls: each must be a branch's last.
+  kept = {id(n.layer) for i, n in enumerate(graph) if i not in last}
+  layers = {id(graph[i].layer): graph[i].layer for i in sorted(last)}
+  zeroed = [layer for key, layer in layers.items() if key not in kept]
+  for layer in zeroed:
+    layer.gamma.assign(tf.zeros(layer.gamma.shape, layer.gamma.dtype))
+  return zeroed
+
+
+def _last_batch_norms(graph: Sequence[keras_compat.GraphNode]) -> set[int]:
+  """The nodes that are the last BatchNorm of a residual branch."""
+  ancestors: list[set[int]] = []  # Of each node, itself included.
+  for i, node in enumerate(graph):
+    ancestors.append({i}.union(*(ancestors[j] for j in node.inbound)))
+  kernels = [_count_kernels(node.layer) for node in graph]
+  last: set[int] = set()
+  for node in graph:
+    if not _is(_ADD, node.layer) or len(node.inbound) < 2:
+      continue
+    common = set.intersection(*(ancestors[i] for i in node.inbound))
+    branches = sorted(
+      (sum(kernels[j] for j in ancestors[i] - common), i) for i in node.inbound
+    )
+    (second, _), (most, end) = branches[-2:]
+    if common and most > second:
+      last |= _ends(graph, end, ancestors[end] - common)
+  return last
+
+
+def _ends(
+  graph: Sequence[keras_compat.GraphNode], i: int, branch: set[int]
+) -> set[int]:
+  """The BatchNorms that silence node i if their γ is 0; empty if none can."""
+  layer, inbound = graph[i]
+  if i not in branch or _count_kernels(layer) or not _keeps_zero(layer):
+    return set()
+  if keras_compat.is_batch_norm(layer):
+    return {i} if layer.gamma is not None else set()
+  ends = [_ends(graph, j, branch) for j in inbound]
+  if _is(_MULTIPLY, layer):
+    # One factor only: two zeros would silence each other's gradient for good.
+    return next(filter(None, ends), set())
+  return set().union(*ends) if all(ends) else set()
+
+
+def _count_kernels(layer: keras_compat.Layer) -> int:
+  return sum(
+    len(keras_compat.kernels(part)) for part in keras_compat.flat_layers(layer)
+  )
+
+
+def _keeps_zero(layer: keras_compat.Layer) -> bool:
+  activation: Any = getattr(layer, "activation", None)
+  return activation is None or not np.any(activation(tf.zeros([1, 1])))
+
+
+def _is(names: tuple[str, ...], layer: keras_compat.Layer) -> bool:
+  # Keras 2 wraps `x + y` in one class for all operators, with a symbol.
+  return getattr(layer, "symbol", type(layer).__name__) in names
