@@ -1,0 +1,71 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Random bits as a function of integers, one per element of a tensor.
+
+TensorFlow's stateless generators take one seed a call. An input pipeline needs
+one seed an *example*, so that what happens to an example depends on the example
+and not on the batch that it is in. A hash gives that: the same integers give
+the same bits in eager mode, in a graph and under XLA, on every TensorFlow.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+import tensorflow as tf
+
+_GOLDEN = 0x9E3779B97F4A7C15
+
+Integer = Union[int, tf.Tensor]
+
+
+def random_bits(*integers: Integer) -> tf.Tensor:
+  """Hashes integers to 64 random bits.
+
+  h = 0; for each x: h = mix((h + golden) xor x), where mix is the finaliser of
+  SplitMix64. Each step is a bijection in x, so two examples that differ in
+  their last integer alone never share their bits.
+
+  Args:
+    *integers: Python integers in [0, 2^64), or integer tensors that broadcast.
+
+  Returns:
+    The bits, uint64, in the broadcast shape.
+
+  Reference: Steele et al. 2014, Fast Splittable Pseudorandom Number Generators.
+  """
+  golden = tf.constant(_GOLDEN, tf.uint64)
+  bits = tf.constant(0, tf.uint64)
+  for integer in integers:
+    if isinstance(integer, int):
+      words = tf.constant(integer, tf.uint64)
+    else:
+      words = tf.cast(integer, tf.uint64)
+    bits = _mix(tf.bitwise.bitwise_xor(bits + golden, words))
+  return bits
+
+
+def uniform(bits: tf.Tensor) -> tf.Tensor:
+  """Turns random bits, uint64, into float64 in [0, 1), 53 bits of them."""
+  return tf.cast(_shift_right(bits, 11), tf.float64) * 2.0**-53
+
+
+def below(bound: Integer, bits: tf.Tensor) -> tf.Tensor:
+  """Turns random bits, uint64, into int32 in [0, bound), bound < 2^31.
+
+  floor(top 32 bits * bound / 2^32): no value is favoured by more than one part
+  in 2^32 / bound.
+  """
+  product = _shift_right(bits, 32) * tf.cast(bound, tf.uint64)
+  return tf.cast(_shift_right(product, 32), tf.int32)
+
+
+def _mix(bits: tf.Tensor) -> tf.Tensor:
+  for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+    bits = tf.bitwise.bitwise_xor(bits, _shift_right(bits, shift))
+    bits *= tf.constant(factor, tf.uint64)
+  return tf.bitwise.bitwise_xor(bits, _shift_right(bits, 31))
+
+
+def _shift_right(bits: tf.Tensor, shift: int) -> tf.Tensor:
+  return tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint64))
