@@ -1,0 +1,76 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of ResNet-10: its parameters, its resolutions, its shortcuts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tricks
+from train_loop.models.compact_resnet import compact_resnet
+
+
+def counted(width: int, channels: int, num_classes: int) -> int:
+  """Counts the trainable parameters from the description alone."""
+  widths = [width * 2**stage for stage in range(4)]
+  total = 16 * channels * width + 2 * width
+  inputs = width
+  for stage, outputs in enumerate(widths):
+    total += 9 * inputs * outputs + 9 * outputs * outputs + 2 * 2 * outputs
+    if stage:
+      total += inputs * outputs + 2 * outputs
+    inputs = outputs
+  return total + inputs * num_classes + num_classes
+
+
+@pytest.mark.parametrize(
+  ("width", "channels", "num_classes"), [(4, 1, 10), (8, 3, 7), (32, 1, 10)]
+)
+def test_the_parameters_are_those_of_the_description(
+  width, channels, num_classes
+):
+  model = compact_resnet(
+    width,
+    input_shape=(28, 28, channels),
+    num_classes=num_classes,
+    mean=(72.0,) * channels,
+    std=(90.0,) * channels,
+  )
+  trainable = sum(int(tf.size(v)) for v in model.trainable_variables)
+  assert trainable == counted(width, channels, num_classes)
+
+
+def test_each_stage_halves_the_resolution_and_doubles_the_channels():
+  model = compact_resnet(4)
+  shapes = [
+    tuple(model.get_layer(f"stage{stage}_block1_relu").output.shape[1:])
+    for stage in (1, 2, 3, 4)
+  ]
+  assert shapes == [(14, 14, 4), (7, 7, 8), (4, 4, 16), (2, 2, 32)]
+
+
+def test_variant_d_pools_before_the_projection():
+  for variant, pools in (("d", 3), ("b", 0)):
+    model = compact_resnet(4, model_variant=variant)
+    found = [
+      layer
+      for layer in model.layers
+      if isinstance(layer, tf.keras.layers.AveragePooling2D)
+    ]
+    assert len(found) == pools
+
+
+def test_zero_gamma_leaves_only_shortcuts():
+  model = compact_resnet(4)
+  assert len(tricks.zero_gamma(model)) == 4
+  images = np.random.default_rng(0).uniform(0, 255, (2, 28, 28, 1))
+  assert np.isfinite(model(images.astype(np.float32))).all()
+
+
+def test_bad_arguments_are_named():
+  with pytest.raises(ValueError, match="width must be at least 1, got 0"):
+    compact_resnet(0)
+  with pytest.raises(ValueError, match="model_variant must be one of"):
+    compact_resnet(4, model_variant="e")

@@ -1,0 +1,78 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The networks that the paper names, from raw pixels to logits.
+
+`build_model` builds a network by its name. `names` lists the names and
+imports no TensorFlow, so neither does this file until a model is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from train_loop.models import names
+from train_loop.models.names import MODEL_VARIANTS, MODELS
+
+if TYPE_CHECKING:
+  import tensorflow as tf
+
+__all__ = ["MODELS", "MODEL_VARIANTS", "build_model"]
+
+
+def build_model(
+  model: str,
+  *,
+  model_variant: str = "b",
+  input_shape: Sequence[int | None],
+  num_classes: int,
+  mean: Sequence[float],
+  std: Sequence[float],
+  dtype: str | None = None,
+) -> tf.keras.Model:
+  """Builds a network by its name, from raw pixels to logits.
+
+  Args:
+    model: One of `MODELS`.
+    model_variant: "b", "c" or "d", the tweaks of the paper's figure 2, or
+      "a", the network before them.
+    input_shape: (height, width, channels) of an image; height and width may
+      be None.
+    num_classes: Number of logits, at least 1.
+    mean: Mean pixel of each channel, in the units of the pixels (0 to 255).
+    std: Standard deviation of each channel, > 0, in the same units.
+    dtype: Keras dtype policy of the layers, such as "mixed_bfloat16"; None is
+      the global policy. Logits are float32 under every policy.
+
+  Returns:
+    A functional `tf.keras.Model`: images [batch, height, width, channels],
+    uint8 or float in 0..255, to logits [batch, num_classes] float32.
+
+  Raises:
+    ValueError: `model` is not the name of a model, or an argument is out of
+      range.
+
+  Reference: He et al. 2018 (arXiv 1812.01187), section 4.
+  """
+  # Imported here, because whoever only wants the names needs no TensorFlow.
+  from train_loop.models.compact_resnet import compact_resnet
+  from train_loop.models.resnet import resnet
+  from train_loop.models.small_resnet import small_resnet
+
+  if model in names.RESNETS:
+    size, build = names.RESNETS[model], resnet
+  elif model in names.SMALL_RESNETS:
+    size, build = names.SMALL_RESNETS[model], small_resnet
+  elif model in names.COMPACT_RESNETS:
+    size, build = names.COMPACT_RESNETS[model], compact_resnet
+  else:
+    raise ValueError(f"model must be one of {', '.join(MODELS)}; got {model!r}")
+  return build(
+    size,
+    model_variant=model_variant,
+    input_shape=input_shape,
+    num_classes=num_classes,
+    mean=mean,
+    std=std,
+    dtype=dtype,
+  )
