@@ -45,12 +45,15 @@ def test_epochs_become_steps():
     "--schedule=step",
     "--boundary_epochs=3,6.5",
     "--eval_every_epochs=2",
+    "--progressive_image_sizes=14:0,28:0.75",
   )
   assert made.loop.total_steps == 100
   assert made.schedule.warmup_steps == 5
   assert made.schedule.hold_steps == 12
   assert made.schedule.boundary_steps == (30, 65)
   assert made.loop.eval_every_steps == 20
+  assert made.loop.progressive_image_sizes == ((14, 0), (28, 75))
+  assert [made.loop.image_size_at(s) for s in (0, 74, 75)] == [14, 14, 28]
 
 
 def test_an_epoch_may_be_shorter_than_a_step():
@@ -118,6 +121,7 @@ def test_every_field_is_a_flag_of_its_name_and_arrives():
     ("--epochs=0", "epochs must be above 0"),
     ("--global_batch_size=0", "global_batch_size must be an integer >= 1"),
     ("--boundary_epochs=3,x", "boundary_epochs must be numbers"),
+    ("--progressive_image_sizes=14", "must be size:fraction"),
     ("--warmup_epochs=90", "warmup_steps"),
     ("--momentum=2", "momentum must be"),
   ],

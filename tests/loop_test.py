@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests import reporting_test, tiny
-from train_loop import Diverged, loop, reporting, train_and_evaluate
+from train_loop import Diverged, Stopped, loop, reporting, train_and_evaluate
 from train_loop.state import TrainState
 
 
@@ -59,7 +59,9 @@ def test_what_is_logged_and_when(run):
 
 def test_the_rate_logged_is_the_numpy_schedules(run):
   _, workdir, _ = run
-  logged = reporting_test.scalars(workdir / "tensorboard/train", "learning_rate")
+  logged = reporting_test.scalars(
+    workdir / "tensorboard/train", "learning_rate"
+  )
   assert len(logged) == 7
   for step, rate in logged:
     # The rate of the last of the steps: 0-based, one less than those taken.
@@ -69,15 +71,17 @@ def test_the_rate_logged_is_the_numpy_schedules(run):
 def test_tensorboard_holds_train_eval_and_a_picture(run):
   _, workdir, _ = run
   train = reporting_test.accumulator(workdir / "tensorboard/train")
-  tags = train.Tags()["tensors"]
-  assert {"loss", "top1", "learning_rate", "gradient_norm", "epoch"} <= set(tags)
-  assert any(tag.startswith("augmented") for tag in tags)
+  tags = train.Tags()["scalars"]
+  assert {"loss", "top1", "learning_rate", "gradient_norm", "epoch"} <= set(
+    tags
+  )
+  assert train.Tags()["images"] == ["augmented"]
   tags = reporting_test.accumulator(workdir / "tensorboard/eval").Tags()
-  assert {"loss", "top1", "top5"} <= set(tags["tensors"])
+  assert {"loss", "top1", "top5"} <= set(tags["scalars"])
 
 
 def test_the_run_card_tells_the_run(run):
-  config, workdir, final = run
+  _, workdir, final = run
   card = json.loads((workdir / "run_card.json").read_text())
   assert card["finished"] is True
   assert card["final"] == final
@@ -90,9 +94,7 @@ def test_latest_and_best_checkpoints_are_kept(run):
   _, workdir, _ = run
   kept = sorted(p.name for p in (workdir / "checkpoints").glob("*.index"))
   assert kept == ["ckpt-24.index", "ckpt-32.index"]
-  evaluations = [
-    r for r in reporting.read_metrics(workdir) if "eval_top1" in r
-  ]
+  evaluations = [r for r in reporting.read_metrics(workdir) if "eval_top1" in r]
   best = max(evaluations, key=lambda r: r["eval_top1"])
   (index,) = (workdir / "checkpoints/best").glob("*.index")
   assert index.name == f"ckpt-{best['step']}.index"
@@ -135,7 +137,9 @@ def test_a_whole_run_is_one_trace_and_a_second_names_what_changed():
   other = iter(tiny.dataset(64, 16))
   with pytest.raises(TypeError, match=r"run_steps was traced again.*\(16,"):
     run_steps(other, tf.constant(1))
-  with pytest.raises(TypeError, match="num_steps was .*int32.* and is .*int64"):
+  with pytest.raises(
+    TypeError, match=r"num_steps was .*int32.* and is .*int64"
+  ):
     run_steps(iterator, tf.constant(1, tf.int64))
 
 
@@ -196,18 +200,51 @@ def test_a_model_without_logits_is_refused(tmp_path):
   images = tf.keras.Input(tiny.SHAPE)
   model = tf.keras.Model(images, tf.keras.layers.Conv2D(4, 3)(images))
   with pytest.raises(ValueError, match=r"logits \[batch, num_classes\]"):
-    train_and_evaluate(
-      model, tiny.dataset(), None, tiny.config(), tmp_path
-    )
+    train_and_evaluate(model, tiny.dataset(), None, tiny.config(), tmp_path)
 
 
 def test_a_teacher_is_distilled(tmp_path):
   teacher = tiny.model(seed=3)
   losses = {}
   for name, its in (("alone", None), ("taught", teacher)):
-    config = tiny.config(total_steps=2, log_every_steps=2)
+    config = tiny.config(total_steps=2, warmup_steps=0, log_every_steps=2)
     final = train_and_evaluate(
       tiny.model(), tiny.dataset(), None, config, tmp_path / name, teacher=its
     )
     losses[name] = final["loss"]
   assert losses["taught"] > losses["alone"]
+
+
+def test_images_grow_with_one_trace_a_size_and_resume_in_any(tmp_path):
+  images = tf.keras.Input([None, None, 1])
+  heights = []
+
+  class Note(tf.keras.layers.Layer):
+    def call(self, inputs):
+      heights.append(inputs.shape[1])
+      return inputs
+
+  x = tf.keras.layers.Conv2D(4, 3, padding="same")(Note()(images))
+  x = tf.keras.layers.GlobalAveragePooling2D()(x)
+  model = tf.keras.Model(images, tf.keras.layers.Dense(4)(x))
+  heights.clear()
+  config = tiny.config(progressive_image_sizes=((4, 0), (6, 7), (8, 13)))
+  start = tiny.values(model.variables)
+  train_and_evaluate(model, tiny.dataset(), None, config, tmp_path / "whole")
+  assert heights == [4, 6, 8]
+  whole = tiny.values(model.variables)
+  for variable, value in zip(model.variables, start):
+    variable.assign(value)
+  calls = iter(range(100))
+  with pytest.raises(Stopped):
+    train_and_evaluate(
+      model,
+      tiny.dataset(),
+      None,
+      config,
+      tmp_path / "parts",
+      should_stop=lambda: next(calls) == 3,
+    )
+  train_and_evaluate(model, tiny.dataset(), None, config, tmp_path / "parts")
+  for one, other in zip(whole, tiny.values(model.variables)):
+    np.testing.assert_array_equal(one, other)

@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of the command as a process: outputs, exit statuses, one-line errors."""
+"""Tests of the command as a process: outputs, statuses, one-line errors."""
 
 from __future__ import annotations
 

@@ -68,15 +68,11 @@ def test_measuring_takes_one_of_the_choices_and_real_steps(monkeypatch):
     return tiny.model(dtype=precision)
 
   choices = preflight.candidates("auto", "auto", gpu=False)
-  chosen = preflight.measure(
-    make_model, tiny.dataset(), tiny.config(), choices
-  )
+  chosen = preflight.measure(make_model, tiny.dataset(), tiny.config(), choices)
   assert chosen in choices
   assert built == [c.precision for c in choices]
 
 
 def test_a_single_choice_is_not_measured():
   (choice,) = preflight.candidates("float32", "false", gpu=False)
-  assert (
-    preflight.measure(None, None, tiny.config(), [choice]) is choice
-  )
+  assert preflight.measure(None, None, tiny.config(), [choice]) is choice

@@ -118,9 +118,7 @@ def test_a_finished_run_is_left_as_it_is(tmp_path):
 
 def test_other_settings_in_the_same_workdir_are_refused(tmp_path):
   data = tiny.dataset(), tiny.dataset(64)
-  train_and_evaluate(
-    tiny.model(), *data, tiny.config(total_steps=6), tmp_path
-  )
+  train_and_evaluate(tiny.model(), *data, tiny.config(total_steps=6), tmp_path)
   with pytest.raises(ValueError, match="total_steps=6, not 7: give the same"):
     train_and_evaluate(
       tiny.model(), *data, tiny.config(total_steps=7), tmp_path

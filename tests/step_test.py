@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,6 +21,12 @@ MODES = {
   "mixed_bfloat16": dict(precision="mixed_bfloat16", jit_compile=False),
   "mixed_float16_xla": dict(precision="mixed_float16", jit_compile=True),
 }
+
+
+def everything(state):
+  """Returns the values of all that an update writes, but for the scale."""
+  slots = itertools.chain(*state.slots)
+  return tiny.values([*state.model.variables, *slots, *state.averages])
 
 
 def make(**changes):
@@ -47,7 +55,9 @@ def keras_reference(batch, config, steps):
     with tf.GradientTape() as tape:
       logits = model(tf.cast(batch["image"], tf.float32), training=True)
       loss = loss_of(targets, logits)
-      decay = tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in kernels])
+      decay = tf.add_n(
+        [tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in kernels]
+      )
       total = loss + config.optimizer.weight_decay * decay
     gradients = tape.gradient(total, model.trainable_variables)
     optimizer.apply_gradients(zip(gradients, model.trainable_variables))
@@ -100,7 +110,7 @@ def test_precisions_and_xla_train_to_the_same_loss():
       losses[mode] = float(run(tiny.batch(seed=seed))["loss"])
     assert state.parameters[0].dtype == tf.float32
   assert losses["float32"] < 0.7 * np.log(tiny.NUM_CLASSES)
-  for mode, loss in losses.items():
+  for loss in losses.values():
     assert loss == pytest.approx(losses["float32"], rel=0.05), losses
 
 
@@ -173,7 +183,7 @@ def test_every_optimizer_lowers_the_loss(optimizer):
 
 
 def test_the_rate_applied_is_the_schedules_at_the_step_before():
-  state, config, train_step = make(warmup_steps=4, base_learning_rate=0.8)
+  state, _, train_step = make(warmup_steps=4, base_learning_rate=0.8)
   rates = [float(train_step(tiny.batch())["learning_rate"]) for _ in range(4)]
   np.testing.assert_allclose(rates, [0.025, 0.05, 0.075, 0.1], rtol=1e-6)
   assert int(state.step) == 4
@@ -182,7 +192,7 @@ def test_the_rate_applied_is_the_schedules_at_the_step_before():
 def test_only_kernels_decay():
   after = {}
   for weight_decay in (0.0, 0.5):
-    state, config, train_step = make(
+    state, _, train_step = make(
       weight_decay=weight_decay,
       momentum=0.0,
       schedule="constant",
@@ -222,13 +232,9 @@ def test_a_float16_overflow_skips_the_step_and_halves_the_scale():
   state, _, train_step = make(precision="mixed_float16", ema_decay=0.9)
   train_step(tiny.batch())
   state.loss_scale.value.assign(2.0**30)
-  before = tiny.values(
-    [*state.model.variables, *sum(state.slots, ()), *state.averages]
-  )
+  before = everything(state)
   metrics = tf.function(train_step)(tiny.batch())
-  after = tiny.values(
-    [*state.model.variables, *sum(state.slots, ()), *state.averages]
-  )
+  after = everything(state)
   assert not metrics["finite"]
   for a, b in zip(before, after):
     np.testing.assert_array_equal(a, b)
@@ -254,13 +260,13 @@ def test_averages_follow_weights_and_statistics():
 def test_swapping_averages_twice_changes_no_bit():
   state, _, train_step = make(ema_decay=0.9)
   train_step(tiny.batch())
-  before = tiny.values(state.averaged), tiny.values(state.averages)
+  before = everything(state)
+  averages = tiny.values(state.averages)
   state.swap_averages()
-  for a, b in zip(before[1], tiny.values(state.averaged)):
+  for a, b in zip(averages, tiny.values(state.averaged)):
     np.testing.assert_array_equal(a, b)
   state.swap_averages()
-  after = tiny.values(state.averaged), tiny.values(state.averages)
-  for a, b in zip(sum(before, []), sum(after, [])):
+  for a, b in zip(before, everything(state)):
     np.testing.assert_array_equal(a, b)
 
 

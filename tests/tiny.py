@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A tiny problem that a tiny network learns in seconds, for tests of the loop."""
+"""A tiny problem that a tiny network learns in seconds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def dataset(count: int = 256, batch: int = 32, **keys: Any) -> tf.data.Dataset:
   images, labels = arrays(count, **keys)
   return tf.data.Dataset.from_tensor_slices(
     {"image": images, "label": labels}
-  ).batch(batch)
+  ).batch(batch, drop_remainder=count % batch == 0)
 
 
 def batch(size: int = 32, **keys: Any) -> dict[str, tf.Tensor]:

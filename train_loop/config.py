@@ -227,6 +227,9 @@ class LoopConfig:
     checkpoint_every_steps: steps between checkpoints; the last step always
       saves. 0 saves after each evaluation.
     keep_checkpoints: how many of the latest are kept, the best besides.
+    progressive_image_sizes: pairs of a height and the step from which on
+      training images are resized to it, the first from step 0; evaluation sees
+      the full size. The steps of one size are one trace. Empty: the full size.
     seed: of mixup and CutMix; the data's order and the initial weights take
       the same.
   """
@@ -239,6 +242,7 @@ class LoopConfig:
   eval_every_steps: int = 0
   checkpoint_every_steps: int = 0
   keep_checkpoints: int = 2
+  progressive_image_sizes: tuple[tuple[int, int], ...] = ()
   seed: int = 0
 
   def __post_init__(self) -> None:
@@ -254,6 +258,21 @@ class LoopConfig:
     ):
       _require_count(name, getattr(self, name), low=0)
     _require(self.seed < 2**31, "seed", self.seed, "below 2**31")
+    starts = [start for _, start in self.progressive_image_sizes]
+    sizes = [size for size, _ in self.progressive_image_sizes]
+    _require(
+      starts == sorted(set(starts))
+      and starts[:1] in ([], [0])
+      and all(size >= 1 for size in sizes),
+      "progressive_image_sizes",
+      self.progressive_image_sizes,
+      "sizes >= 1 from increasing steps, the first from 0",
+    )
+
+  def image_size_at(self, step: int) -> int | None:
+    """Returns the height of training images at a step; None is the full one."""
+    reached = [s for s, start in self.progressive_image_sizes if start <= step]
+    return reached[-1] if reached else None
 
 
 @dataclasses.dataclass(frozen=True)

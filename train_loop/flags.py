@@ -90,7 +90,7 @@ def _define_run(datasets: Sequence[str], values: flags.FlagValues) -> None:
   flags.DEFINE_bool(
     "flip",
     False,
-    "Flip every other training image from left to right, at random.",
+    "Flip each training image from left to right in every other epoch.",
     flag_values=values,
   )
   whole(
@@ -299,6 +299,13 @@ def _define_loop(values: flags.FlagValues) -> None:
     LoopConfig.keep_checkpoints,
     "How many of the latest checkpoints are kept; the best is kept besides.",
   )
+  flags.DEFINE_list(
+    "progressive_image_sizes",
+    [],
+    "Train on smaller images first: size:fraction of the run from which on, as "
+    "in 128:0,160:0.4,224:0.8. Evaluation sees the full size.",
+    flag_values=values,
+  )
   whole(
     "seed",
     LoopConfig.seed,
@@ -393,6 +400,11 @@ def config_from_flags(
   if not values.epochs:
     raise ConfigError(f"epochs must be above 0, got {values.epochs}")
   own = {name: values[name].value for name in names(values)}
+  total_steps = max(1, steps(values.epochs))
+  own["progressive_image_sizes"] = tuple(
+    (size, round(fraction * total_steps))
+    for size, fraction in _sizes(values.progressive_image_sizes)
+  )
   boundary_epochs = _numbers("boundary_epochs", values.boundary_epochs)
   return TrainConfig(
     schedule=ScheduleConfig(
@@ -405,7 +417,7 @@ def config_from_flags(
     regularization=RegularizationConfig(**_fields(RegularizationConfig, own)),
     precision=PrecisionConfig(precision=precision, jit_compile=jit_compile),
     loop=LoopConfig(
-      total_steps=max(1, steps(values.epochs)),
+      total_steps=total_steps,
       examples_per_epoch=examples_per_epoch,
       eval_every_steps=at_least_one(values.eval_every_epochs),
       **_fields(LoopConfig, own),
@@ -417,6 +429,17 @@ def _fields(section: Any, own: dict[str, Any]) -> dict[str, Any]:
   """Returns the flags that are fields of `section` by their own name."""
   fields = {field.name for field in dataclasses.fields(section)}
   return {name: value for name, value in own.items() if name in fields}
+
+
+def _sizes(texts: Sequence[str]) -> list[tuple[int, float]]:
+  try:
+    pairs = [text.split(":") for text in texts]
+    return [(int(size), float(fraction)) for size, fraction in pairs]
+  except ValueError:
+    raise ConfigError(
+      "progressive_image_sizes must be size:fraction with commas between them, "
+      f"as in 128:0,160:0.4,224:0.8, got {','.join(texts)!r}"
+    ) from None
 
 
 def _numbers(name: str, texts: Sequence[str]) -> list[float]:

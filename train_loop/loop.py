@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Iterator
@@ -73,6 +74,7 @@ def make_run_steps(
   config: config_lib.TrainConfig,
   *,
   teacher: tf.keras.Model | None = None,
+  image_size: int | None = None,
 ) -> Callable[[Any, tf.Tensor], None]:
   """Returns `run_steps(iterator, num_steps)`: training steps in one graph call.
 
@@ -80,6 +82,7 @@ def make_run_steps(
     state: the run's variables.
     config: the hyperparameters.
     teacher: for distillation.
+    image_size: the height that images are resized to; None leaves them.
 
   Returns:
     A `tf.function` of an iterator over (distributed) global batches and of a
@@ -91,7 +94,12 @@ def make_run_steps(
 
   def replica_step(batch: step.Batch) -> None:
     metrics = step.train_step(
-      state, batch, config, schedule=schedule, teacher=teacher
+      state,
+      batch,
+      config,
+      schedule=schedule,
+      teacher=teacher,
+      image_size=image_size,
     )
     state.window.add(metrics)
 
@@ -305,7 +313,7 @@ def train_and_evaluate(
       reporter.image("augmented", grid, step=0)
     _run(
       state,
-      make_run_steps(state, config, teacher=teacher),
+      functools.partial(make_run_steps, state, config, teacher=teacher),
       iter(batches),
       eval_dataset
       and _with_averages(state, make_evaluate(model, eval_dataset, config)),
@@ -321,7 +329,7 @@ def train_and_evaluate(
 
 def _run(
   state: TrainState,
-  run_steps: Callable[[Any, tf.Tensor], None],
+  make_steps: Callable[..., Callable[[Any, tf.Tensor], None]],
   iterator: Any,
   evaluate: Callable[[], dict[str, float]] | None,
   *,
@@ -339,6 +347,10 @@ def _run(
   total = loop.total_steps
   save_every = loop.checkpoint_every_steps or loop.eval_every_steps
   pace = Pace(loop)
+  # One trace for the whole run; where images grow, one a size.
+  steps_of_size = functools.lru_cache(maxsize=None)(
+    lambda size: make_steps(image_size=size)
+  )
 
   def due(every: int) -> bool:
     return now == total or bool(every and now % every == 0)
@@ -346,8 +358,10 @@ def _run(
   now = int(state.step.numpy())
   while now < total:
     stops = (loop.log_every_steps, loop.eval_every_steps, save_every)
-    room = min([total - now, *(n - now % n for n in stops if n)])
-    count = pace.steps(room)
+    grows = [start for _, start in loop.progressive_image_sizes if start > now]
+    ends = [total, *grows, *(now + n - now % n for n in stops if n)]
+    count = pace.steps(min(ends) - now)
+    run_steps = steps_of_size(loop.image_size_at(now))
     with pace.timed(count):
       run_steps(iterator, tf.constant(count, tf.int64))
       now = int(state.step.numpy())

@@ -194,11 +194,14 @@ def compose(choice: dict[str, Any] | None) -> Parts:
     examples_per_epoch=train_source.num_examples,
   )
   config(precision="float32", jit_compile=False)  # Raises before TensorFlow.
+  height, width, channels = train_source.image_shape
+  if FLAGS.progressive_image_sizes:
+    height, width = None, None
   mean, std = train_source.mean_std()
   network = {
     "model": FLAGS.model,
     "model_variant": FLAGS.model_variant,
-    "input_shape": train_source.image_shape,
+    "input_shape": (height, width, channels),
     "num_classes": train_source.num_classes,
     "mean": mean,
     "std": std,

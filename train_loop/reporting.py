@@ -12,10 +12,9 @@ import time
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 from tensorboard.compat.proto import event_pb2, summary_pb2
-from tensorboard.plugins.image import summary as image_summary
-from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tqdm import tqdm
 
@@ -75,29 +74,41 @@ class TensorBoardWriter:
   ) -> None:
     """Opens an event file; TensorBoard drops what came after `start_step`."""
     self._writer = EventFileWriter(os.fspath(logdir))
-    restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    self._add(start_step + 1, session_log=restart)
+    self._writer.add_event(
+      event_pb2.Event(
+        wall_time=time.time(),
+        step=start_step + 1,
+        session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START),
+      )
+    )
 
   def scalars(self, values: dict[str, float], *, step: int) -> None:
     """Writes a value for each tag."""
     for tag, value in values.items():
-      self._add(step, summary=scalar_summary.scalar_pb(tag, value))
+      self._add(step, tag=tag, simple_value=value)
     self._writer.flush()
 
   def image(self, tag: str, image: np.ndarray, *, step: int) -> None:
     """Writes one [height, width, 1 or 3] uint8 picture."""
-    old = image_summary.pb(tag, image[np.newaxis])
-    value = summary_pb2.Summary.FromString(old.SerializeToString())
-    self._add(step, summary=value)
+    height, width, channels = image.shape
+    png = summary_pb2.Summary.Image(
+      height=height,
+      width=width,
+      colorspace=channels,
+      encoded_image_string=tf.io.encode_png(image).numpy(),
+    )
+    self._add(step, tag=tag, image=png)
     self._writer.flush()
 
   def close(self) -> None:
     """Closes the event file."""
     self._writer.close()
 
-  def _add(self, step: int, **content: Any) -> None:
-    event = event_pb2.Event(wall_time=time.time(), step=step, **content)
-    self._writer.add_event(event)
+  def _add(self, step: int, **value: Any) -> None:
+    summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(**value)])
+    self._writer.add_event(
+      event_pb2.Event(wall_time=time.time(), step=step, summary=summary)
+    )
 
 
 class Reporter:

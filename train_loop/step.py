@@ -33,6 +33,7 @@ def train_step(
   *,
   schedule: Schedule,
   teacher: tf.keras.Model | None = None,
+  image_size: int | None = None,
 ) -> Metrics:
   """Takes one optimizer step on one replica's share of a global batch.
 
@@ -43,6 +44,7 @@ def train_step(
     config: the hyperparameters.
     schedule: from the step to the learning rate, a float32 scalar.
     teacher: a model from images to logits, for distillation.
+    image_size: the height that images are resized to; None leaves them.
 
   Returns:
     Scalars: `loss` and `top1`, the means over the global batch; the
@@ -57,6 +59,7 @@ def train_step(
 
   # 1. Mixup or CutMix, with randomness from (seed, step) alone.
   images, targets = mixed_batch(batch, step, state.num_classes, config)
+  images = resized(images, image_size)
 
   # 2, 3. Forward and backward: the part that XLA may compile.
   def forward_backward(images: tf.Tensor, targets: tf.Tensor) -> Any:
@@ -129,6 +132,23 @@ def mixed_batch(
       images, targets, alpha=config.regularization.cutmix_alpha, seed=seed
     )
   return images, targets
+
+
+def resized(images: tf.Tensor, image_size: int | None) -> tf.Tensor:
+  """Resizes to a height, the aspect ratio kept, each pixel counted.
+
+  Args:
+    images: [batch, height, width, channels] float32.
+    image_size: the new height; None leaves the images as they are.
+
+  Returns:
+    [batch, image_size, image_size * width / height, channels] float32.
+  """
+  if image_size is None or image_size == images.shape[1]:
+    return images
+  _, height, width, _ = images.shape
+  size = [image_size, max(1, round(image_size * width / height))]
+  return tf.image.resize(images, size, antialias=True)
 
 
 def accumulated_gradients(
