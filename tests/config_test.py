@@ -80,6 +80,8 @@ def test_mixup_and_cutmix_exclude_each_other():
 def test_schedule_step_needs_boundaries():
   with pytest.raises(ValueError, match="boundary_steps"):
     tiny.config(schedule="step")
+  with pytest.raises(ValueError, match="boundary_steps must be after"):
+    tiny.config(schedule="step", boundary_steps=(4, 9), warmup_steps=4)
   tiny.config(schedule="step", boundary_steps=(5, 9))
 
 

@@ -136,21 +136,47 @@ def test_another_network_in_the_same_workdir_is_refused(tmp_path):
   images = tf.keras.Input(tiny.SHAPE)
   flat = tf.keras.layers.Flatten()(images)
   other = tf.keras.Model(images, tf.keras.layers.Dense(4)(flat))
-  with pytest.raises(ValueError, match="cannot be restored"):
+  with pytest.raises(ValueError, match="is of another network"):
     train_and_evaluate(other, *data, config, tmp_path)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
-  config = tiny.config()
+def damage(path):
+  """Cuts a checkpoint's data short."""
+  (data,) = path.parent.glob(f"{path.name}.data-*")
+  data.write_bytes(data.read_bytes()[:100])
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
+  config = tiny.config(checkpoint_every_steps=5, steps_per_loop=3)
+  data = tiny.dataset(), tiny.dataset(100, seed=1)
+  train_and_evaluate(tiny.model(), *data, config, tmp_path / "whole")
+  calls = iter(range(100))
+  parts = tmp_path / "parts"
+  with pytest.raises(Stopped, match="stopped at step 12 of 24"):
+    train_and_evaluate(
+      tiny.model(),
+      *data,
+      config,
+      parts,
+      should_stop=lambda: next(calls) == 5,
+    )
+  latest = tf.train.latest_checkpoint(str(parts / "checkpoints"))
+  damage(pathlib.Path(latest))
+  train_and_evaluate(tiny.model(seed=4), *data, config, parts)
+  require_equal(tmp_path / "whole", parts)
+
+
+def test_where_every_checkpoint_is_damaged_the_folder_is_named(tmp_path):
+  config = tiny.config(steps_per_loop=4)
   data = tiny.dataset(), None
   calls = iter([False, True])
   with pytest.raises(Stopped):
     train_and_evaluate(
       tiny.model(), *data, config, tmp_path, should_stop=lambda: next(calls)
     )
-  (path,) = (tmp_path / "checkpoints").glob("*.data-*")
-  path.write_bytes(path.read_bytes()[:100])
-  with pytest.raises(ValueError, match=r"ckpt-\d+ cannot be restored"):
+  for index in (tmp_path / "checkpoints").glob("*.index"):
+    damage(index.with_suffix(""))
+  with pytest.raises(ValueError, match="checkpoints can be read: remove"):
     train_and_evaluate(tiny.model(), *data, config, tmp_path)
 
 

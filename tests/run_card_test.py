@@ -17,7 +17,7 @@ def test_a_card_is_read_as_it_was_written(tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ["run_card.json"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "\x00"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\x00", '{"a": 1}'])
 def test_what_is_no_card_is_named(tmp_path, text):
   (tmp_path / "run_card.json").write_text(text)
   with pytest.raises(ValueError, match=r"run_card\.json is not a run card"):

@@ -53,10 +53,10 @@ def test_each_schedule_is_its_formula(
     warmup_steps=warmup_steps,
     warmup_learning_rate=initial,
     hold_steps=hold_steps,
-    boundaries=[start + 20, start + 30],
+    boundary_steps=[start + 20, start + 30],
     decay_factor=0.2,
     end_learning_rate=0.01,
-    power=3.0,
+    polynomial_power=3.0,
   )
   steps = range(total_steps + 5)
   expected = []
@@ -155,7 +155,7 @@ def test_step_schedule_is_the_papers_baseline():
     peak_learning_rate=0.1,
     total_steps=120,
     warmup_steps=5,
-    boundaries=[30, 60, 90],
+    boundary_steps=[30, 60, 90],
   )
   found = rates(schedule, [5, 29, 30, 59, 60, 89, 90, 119])
   expected = [0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4]
@@ -187,7 +187,7 @@ def test_modes_and_integer_types_agree(name, mode, dtype):
     total_steps=40,
     warmup_steps=6,
     hold_steps=3,
-    boundaries=[20],
+    boundary_steps=[20],
   )
   steps = range(0, 45, 2)
   found = modes.run(
@@ -205,7 +205,7 @@ def make(**changes):
     "name": "cosine",
     "peak_learning_rate": 0.1,
     "total_steps": 100,
-    "boundaries": [50],
+    "boundary_steps": [50],
   }
   return schedules.make_schedule(**{**arguments, **changes})
 
@@ -224,18 +224,24 @@ def make(**changes):
       lambda: make(warmup_steps=60, hold_steps=40),
       r"total_steps must be > .* = 60 \+ 40, got 100",
     ),
-    (lambda: make(name="step", boundaries=[]), r"boundaries after .* got \(\)"),
     (
-      lambda: make(name="step", boundaries=[5], warmup_steps=5),
-      r"needs boundaries after .* 5, got \(5,\)",
+      lambda: make(name="step", boundary_steps=[]),
+      r"boundary_steps after .* got \(\)",
     ),
     (
-      lambda: make(name="step", boundaries=[20, 20]),
+      lambda: make(name="step", boundary_steps=[5], warmup_steps=5),
+      r"needs boundary_steps after .* 5, got \(5,\)",
+    ),
+    (
+      lambda: make(name="step", boundary_steps=[20, 20]),
       r"boundaries must rise and be >= 1, got \(20, 20\)",
     ),
     (lambda: make(name="step", decay_factor=0.0), "decay_factor .* got 0.0"),
     (lambda: make(name="exponential", decay_factor=1.5), "decay_factor .* 1.5"),
-    (lambda: make(name="polynomial", power=0.0), "power .* > 0, got 0.0"),
+    (
+      lambda: make(name="polynomial", polynomial_power=0.0),
+      "power .* > 0, got 0.0",
+    ),
     (lambda: make(name="linear", end_learning_rate=-1.0), "end_learning_rate"),
     (lambda: make(name="constant", peak_learning_rate=-1.0), "got -1.0"),
     (lambda: schedules.cosine(0.1, 0), "decay_steps must be >= 1, got 0"),

@@ -13,6 +13,7 @@ import os
 import pathlib
 
 import tensorflow as tf
+from absl import logging
 
 from train_loop.config import ConfigError
 from train_loop.state import TrainState
@@ -45,28 +46,63 @@ class Checkpoints:
       checkpoint, str(directory / BEST), max_to_keep=1, step_counter=state.step
     )
     self._step = state.step
+    self._saved_step = -1
 
   def save(self) -> None:
     """Saves the state as it is now, once a step."""
     step = int(self._step.numpy())
-    latest = self._latest.latest_checkpoint
-    if latest is None or not latest.endswith(f"-{step}"):
-      self._latest.save(checkpoint_number=step)
+    if step != self._saved_step:
+      _save(self._latest, step)
+      self._saved_step = step
 
   def save_best(self) -> None:
     """Saves the state in place of the best so far."""
-    self._best.save(checkpoint_number=int(self._step.numpy()))
+    _save(self._best, int(self._step.numpy()))
 
   def restore_latest(self) -> bool:
-    """Restores the latest checkpoint; returns whether there was one.
+    """Restores the latest checkpoint that can be read.
+
+    Returns:
+      Whether there was a checkpoint.
 
     Raises:
-      ConfigError: the checkpoint cannot be read, or holds another model.
+      ConfigError: none of the checkpoints can be read, or they hold another
+        network.
     """
-    path = self._latest.latest_checkpoint
-    if path is not None:
-      _restore(self._checkpoint, path, whole=True)
-    return path is not None
+    paths = self._latest.checkpoints[::-1]
+    for path in paths:
+      try:
+        _restore(self._checkpoint, path, whole=True)
+      except _Damaged as error:
+        logging.warning("%s", error)
+        continue
+      self._saved_step = int(self._step.numpy())
+      return True
+    if paths:
+      raise ConfigError(
+        f"no checkpoint in {self._latest.directory} can be read: remove the "
+        "folder to start anew, or take another workdir"
+      )
+    return False
+
+
+class _Damaged(ConfigError):
+  """A checkpoint's files are missing, or not what was written."""
+
+
+def _save(manager: tf.train.CheckpointManager, step: int) -> None:
+  try:
+    manager.save(checkpoint_number=step)
+  except tf.errors.OpError as error:
+    raise ConfigError(
+      f"checkpoint {manager.directory} cannot be written ("
+      f"{_first_line(error)}): mend that, and the same command goes on from "
+      "the checkpoint before"
+    ) from error
+
+
+def _first_line(error: Exception) -> str:
+  return str(error).strip().split("\n")[0]
 
 
 def restore_model(
@@ -102,15 +138,13 @@ def _restore(
     if whole:
       status.assert_consumed()
     status.expect_partial()
-  # TensorFlow's reader of checkpoints raises IndexError on a short file.
-  except (
-    tf.errors.OpError,
-    AssertionError,
-    IndexError,
-    ValueError,
-  ) as error:
-    reason = str(error).strip().split("\n")[0]
+  # TensorFlow's reader raises an IndexError where a file is too short.
+  except (tf.errors.OpError, IndexError) as error:
+    raise _Damaged(
+      f"checkpoint {path} is damaged ({_first_line(error)})"
+    ) from error
+  except (AssertionError, ValueError) as error:
     raise ConfigError(
-      f"checkpoint {path} cannot be restored ({reason}): take another workdir, "
-      "or delete the checkpoint to go on from the one before"
+      f"checkpoint {path} is of another network or config "
+      f"({_first_line(error)}): take another workdir"
     ) from error

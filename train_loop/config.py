@@ -304,6 +304,13 @@ class TrainConfig:
       ramp,
       f"below total_steps ({self.loop.total_steps})",
     )
+    boundaries = self.schedule.boundary_steps
+    _require(
+      self.schedule.schedule != "step" or boundaries[0] > ramp,
+      "boundary_steps",
+      boundaries,
+      f"after warmup_steps + hold_steps ({ramp})",
+    )
     batch, parts = self.loop.global_batch_size, self.optimizer.accumulate_steps
     _require(
       batch % parts == 0,

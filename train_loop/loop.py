@@ -126,9 +126,9 @@ def make_schedule(config: config_lib.TrainConfig) -> step.Schedule:
     warmup_steps=config.schedule.warmup_steps,
     warmup_learning_rate=config.schedule.warmup_learning_rate,
     hold_steps=config.schedule.hold_steps,
-    boundaries=config.schedule.boundary_steps,
+    boundary_steps=config.schedule.boundary_steps,
     decay_factor=config.schedule.decay_factor,
-    power=config.schedule.polynomial_power,
+    polynomial_power=config.schedule.polynomial_power,
   )
 
 
@@ -286,6 +286,7 @@ def train_and_evaluate(
       return saved["final"]
   os.makedirs(workdir, exist_ok=True)
   card = {
+    **(saved or {}),
     **(card or {}),
     "settings": settings,
     **machine.describe(),
@@ -297,12 +298,16 @@ def train_and_evaluate(
   saver = checkpoints.Checkpoints(
     state, workdir, keep=config.loop.keep_checkpoints
   )
-  if saver.restore_latest():
-    logging.info("resuming %s at step %d", workdir, int(state.step.numpy()))
+  resumed = saver.restore_latest()
   start_step = int(state.step.numpy())
+  if resumed:
+    logging.info("resuming %s at step %d", workdir, start_step)
   batches = tf.distribute.get_strategy().experimental_distribute_dataset(
     _train_batches(train_dataset, config, start_step)
   )
+  evaluate = None
+  if eval_dataset is not None:
+    evaluate = _with_averages(state, make_evaluate(model, eval_dataset, config))
   with contextlib.closing(
     reporting.Reporter(
       workdir, start_step=start_step, total_steps=config.loop.total_steps
@@ -315,8 +320,7 @@ def train_and_evaluate(
       state,
       functools.partial(make_run_steps, state, config, teacher=teacher),
       iter(batches),
-      eval_dataset
-      and _with_averages(state, make_evaluate(model, eval_dataset, config)),
+      evaluate,
       config=config,
       saver=saver,
       reporter=reporter,

@@ -34,7 +34,7 @@ def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
     raise ConfigError(
       f"{path} is not a run card ({error}): move it away to start anew"
     ) from error
-  if not isinstance(card, dict):
+  if not (isinstance(card, dict) and {"settings", "finished"} <= set(card)):
     raise ConfigError(f"{path} is not a run card: move it away to start anew")
   return card
 

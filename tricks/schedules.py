@@ -333,10 +333,10 @@ def make_schedule(
   warmup_steps: int = 0,
   warmup_learning_rate: float = 0.0,
   hold_steps: int = 0,
-  boundaries: Sequence[int] = (),
+  boundary_steps: Sequence[int] = (),
   decay_factor: float = 0.1,
   end_learning_rate: float = 0.0,
-  power: float = 2.0,
+  polynomial_power: float = 2.0,
 ) -> Schedule:
   """Makes a schedule by its name; warmup and hold stand before each.
 
@@ -347,13 +347,13 @@ def make_schedule(
     warmup_steps: steps of linear warmup, >= 0.
     warmup_learning_rate: the rate from which the warmup starts, >= 0.
     hold_steps: steps at the peak before the decay starts, >= 0.
-    boundaries: "step" only, steps of the run at which the rate is multiplied
-      by `decay_factor`; rising, > warmup_steps + hold_steps. One that lies
-      after `total_steps` is never reached.
+    boundary_steps: "step" only, the steps of the run at which the rate is
+      multiplied by `decay_factor`; rising, > warmup_steps + hold_steps. One
+      that lies after `total_steps` is never reached.
     decay_factor: "step", and "exponential", where the rate ends at
       peak·decay_factor; in (0, 1].
     end_learning_rate: "linear" and "polynomial", the rate at `total_steps`.
-    power: "polynomial" only, > 0.
+    polynomial_power: "polynomial" only, > 0.
 
   Returns:
     A schedule.
@@ -368,7 +368,10 @@ def make_schedule(
     decay = cosine(peak_learning_rate, decay_steps)
   elif name == "step":
     decay = _step_decay(
-      peak_learning_rate, boundaries, warmup_steps + hold_steps, decay_factor
+      peak_learning_rate,
+      boundary_steps,
+      warmup_steps + hold_steps,
+      decay_factor,
     )
   elif name == "constant":
     decay = constant(peak_learning_rate)
@@ -381,7 +384,7 @@ def make_schedule(
       peak_learning_rate,
       decay_steps,
       end_learning_rate=end_learning_rate,
-      power=power,
+      power=polynomial_power,
     )
   elif name == "exponential":
     decay = exponential(
@@ -400,16 +403,16 @@ def make_schedule(
 
 
 def _step_decay(
-  peak: float, boundaries: Sequence[int], start: int, decay_factor: float
+  peak: float, boundary_steps: Sequence[int], start: int, decay_factor: float
 ) -> Schedule:
   _check_decay_factor(decay_factor)
-  if not boundaries or boundaries[0] <= start:
+  if not boundary_steps or boundary_steps[0] <= start:
     raise ValueError(
-      "schedule 'step' needs boundaries after warmup_steps + hold_steps ="
-      f" {start}, got {tuple(boundaries)}"
+      "schedule 'step' needs boundary_steps after warmup_steps + hold_steps ="
+      f" {start}, got {tuple(boundary_steps)}"
     )
-  rates = [peak * decay_factor**i for i in range(len(boundaries) + 1)]
-  return piecewise(rates, [boundary - start for boundary in boundaries])
+  rates = [peak * decay_factor**i for i in range(len(boundary_steps) + 1)]
+  return piecewise(rates, [boundary - start for boundary in boundary_steps])
 
 
 def _fraction(step: Step, steps: int) -> tf.Tensor:
