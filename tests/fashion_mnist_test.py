@@ -267,9 +267,9 @@ APT_GET = """
 import json, os, shutil, sys
 with open({log!r}, "a") as log:
   log.write(json.dumps(["apt-get", os.getcwd(), *sys.argv[1:]]) + chr(10))
+lists = sys.argv[2].split("=")[1]
+assert os.path.isdir(os.path.join(lists, "partial")), lists
 if sys.argv[-1] == "update":
-  lists = sys.argv[2].split("=")[1]
-  assert os.path.isdir(os.path.join(lists, "partial")), lists
   print("W: a warning")
   sys.exit({update_status})
 if {update_status} == 0:

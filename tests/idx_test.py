@@ -201,7 +201,7 @@ def damaged_files(draw) -> bytes:
   return bytes(content[:end]) + draw(strategies.binary(max_size=3))
 
 
-EXAMPLES = int(os.environ.get("IDX_FUZZ_EXAMPLES", "2000"))
+EXAMPLES = int(os.environ.get("IDX_FUZZ_EXAMPLES", "1000"))
 
 
 def test_any_file_is_read_right_or_refused_in_one_line(tmp_path):

@@ -224,7 +224,8 @@ def test_images_grow_with_one_trace_a_size_and_resume_in_any(tmp_path):
       heights.append(inputs.shape[1])
       return inputs
 
-  x = tf.keras.layers.Conv2D(4, 3, padding="same")(Note()(images))
+  x = tf.keras.layers.Rescaling(1 / 255)(Note()(images))
+  x = tf.keras.layers.Conv2D(4, 3, padding="same")(x)
   x = tf.keras.layers.GlobalAveragePooling2D()(x)
   model = tf.keras.Model(images, tf.keras.layers.Dense(4)(x))
   heights.clear()

@@ -121,6 +121,13 @@ def test_a_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
   assert not (tmp_path / "w").exists()
 
 
+def test_help_lists_the_flags_and_imports_no_tensorflow():
+  done = command("--help", TF_CPP_MIN_LOG_LEVEL="0")
+  assert "--base_learning_rate" in done.stdout
+  assert "--progressive_image_sizes" in done.stdout
+  assert done.stderr == ""
+
+
 def test_other_flags_in_the_same_workdir_are_status_2(finished):
   workdir, _ = finished
   done = command(*SMALL, f"--workdir={workdir}", "--label_smoothing=0.2")

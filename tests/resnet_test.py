@@ -224,9 +224,13 @@ def reference_logits(model, depth, variant, images):
 
   def conv(x, name, stride=1):
     kernel = tf_variable(model.get_layer(name).kernel)
-    pad = int(kernel.shape[0]) // 2
-    x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-    x = tf.nn.conv2d(x, kernel, stride, "VALID")
+    # The output is ceil(size / stride); an odd pixel of padding comes last.
+    sizes = zip(x.shape[1:3], kernel.shape[:2])
+    pads = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in sizes]
+    ends = [[pad // 2, pad - pad // 2] for pad in pads]
+    x = tf.nn.conv2d(
+      tf.pad(x, [[0, 0], *ends, [0, 0]]), kernel, stride, "VALID"
+    )
     bn = model.get_layer(name.replace("conv", "bn"))
     moments = tf.nn.moments(x, [0, 1, 2])
     parameters = tf_variable(bn.beta), tf_variable(bn.gamma)
@@ -291,7 +295,10 @@ def test_forward_equals_plain_operations(depth, variant):
 
 
 def test_resnet_a_equals_keras_applications():
-  """Keras' ResNet50 is A with biases in its convolutions; they are zero."""
+  """Keras' ResNet50 is A with biases in its convolutions; they are zero.
+
+  It pads its stem alike on both sides. At 65 pixels, so does "same".
+  """
   model = model_of(50, "a")
   keras = tf.keras.applications.ResNet50(
     weights=None, input_shape=(65, 65, 3), classifier_activation=None

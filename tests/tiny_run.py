@@ -55,8 +55,8 @@ def main(workdir: str, seconds: float | None = None) -> None:
     source,
     global_batch_size=config.loop.global_batch_size,
     seed=config.loop.seed,
-    flip=True,
     pad_crop=1,
+    erasing_probability=0.25,
   )
   train_and_evaluate(
     tiny.model(),

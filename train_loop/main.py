@@ -60,6 +60,8 @@ def run() -> NoReturn:
     lambda record: "tensorflow" not in pathlib.Path(record.pathname).parts
   )
   flags_lib.define(_our_data().DATASETS, FLAGS)
+  for name in flags_lib.names(FLAGS):  # --help lists those of the command.
+    FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
   app.define_help_flags()
   app.run(main, flags_parser=_parse)
 
