@@ -71,9 +71,11 @@ def test_another_seed_is_another_problem():
 
 
 def test_every_image_has_its_own_noise():
-  train, test = synthetic.make(40, (8, 8, 1), num_classes=1)
+  train, test = synthetic.make(
+    40, (8, 8, 1), num_classes=1, num_test_examples=40
+  )
   images = np.concatenate([train.images, test.images])
-  assert len({image.tobytes() for image in images}) == 50
+  assert len({image.tobytes() for image in images}) == 80
   assert images.std(0).min() > 10
 
 
