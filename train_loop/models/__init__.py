@@ -8,7 +8,7 @@ imports no TensorFlow, so neither does this file until a model is built.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from train_loop.models import names
@@ -59,6 +59,7 @@ def build_model(
   from train_loop.models.resnet import resnet
   from train_loop.models.small_resnet import small_resnet
 
+  build: Callable[..., tf.keras.Model]
   if model in names.RESNETS:
     size, build = names.RESNETS[model], resnet
   elif model in names.SMALL_RESNETS:
