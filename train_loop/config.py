@@ -147,6 +147,14 @@ class OptimizerConfig:
       "momentum", self.momentum, low=0.0, high=1.0, open_high=True
     )
     _require_number("weight_decay", self.weight_decay, low=0.0)
+    # Their trust ratio is for parameters that decay: without, they would be
+    # SGD and Adam under another name.
+    _require(
+      self.optimizer not in ("lars", "lamb") or self.weight_decay > 0,
+      "weight_decay",
+      self.weight_decay,
+      f"above 0 with optimizer {self.optimizer}",
+    )
     _require_number("clip_global_norm", self.clip_global_norm, low=0.0)
     _require_count("accumulate_steps", self.accumulate_steps, low=1)
 
