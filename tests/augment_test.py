@@ -12,27 +12,9 @@ import pytest
 import tensorflow as tf
 
 from data import augment
+from tests.splitmix import python_below, python_bits, python_uniform
 
-MASK = 2**64 - 1
 SHAPES = [(8, 8, 1), (5, 9, 3), (28, 28, 1)]
-
-
-def python_bits(*integers: int) -> int:
-  bits = 0
-  for integer in integers:
-    bits = ((bits + 0x9E3779B97F4A7C15) & MASK) ^ integer
-    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & MASK
-    bits ^= bits >> 31
-  return bits
-
-
-def python_below(bound: int, *integers: int) -> int:
-  return (python_bits(*integers) >> 32) * bound >> 32
-
-
-def python_uniform(*integers: int) -> float:
-  return (python_bits(*integers) >> 11) * 2.0**-53
 
 
 def batch(shape=(8, 8, 1), count=64, low=1) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import reporting_test, tiny
+from tests import events, tiny
 from train_loop import Diverged, Stopped, loop, reporting, train_and_evaluate
 from train_loop.state import TrainState
 
@@ -59,9 +59,7 @@ def test_what_is_logged_and_when(run):
 
 def test_the_rate_logged_is_the_numpy_schedules(run):
   _, workdir, _ = run
-  logged = reporting_test.scalars(
-    workdir / "tensorboard/train", "learning_rate"
-  )
+  logged = events.scalars(workdir / "tensorboard/train", "learning_rate")
   assert len(logged) == 7
   for step, rate in logged:
     # The rate of the last of the steps: 0-based, one less than those taken.
@@ -70,13 +68,13 @@ def test_the_rate_logged_is_the_numpy_schedules(run):
 
 def test_tensorboard_holds_train_eval_and_a_picture(run):
   _, workdir, _ = run
-  train = reporting_test.accumulator(workdir / "tensorboard/train")
+  train = events.accumulator(workdir / "tensorboard/train")
   tags = train.Tags()["scalars"]
   assert {"loss", "top1", "learning_rate", "gradient_norm", "epoch"} <= set(
     tags
   )
   assert train.Tags()["images"] == ["augmented"]
-  tags = reporting_test.accumulator(workdir / "tensorboard/eval").Tags()
+  tags = events.accumulator(workdir / "tensorboard/eval").Tags()
   assert {"loss", "top1", "top5"} <= set(tags["scalars"])
 
 

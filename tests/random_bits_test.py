@@ -11,19 +11,7 @@ import pytest
 import tensorflow as tf
 
 from data.random_bits import below, random_bits, uniform
-
-MASK = 2**64 - 1
-
-
-def python_bits(*integers: int) -> int:
-  """SplitMix64's finaliser, chained."""
-  bits = 0
-  for integer in integers:
-    bits = ((bits + 0x9E3779B97F4A7C15) & MASK) ^ integer
-    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & MASK
-    bits ^= bits >> 31
-  return bits
+from tests.splitmix import MASK, python_bits
 
 
 def test_the_first_output_is_splitmix64s():

@@ -7,20 +7,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorboard.backend.event_processing import event_accumulator
 
+from tests.events import accumulator, scalars
 from train_loop import reporting
-
-
-def accumulator(path):
-  """Returns what TensorBoard reads from a folder."""
-  return event_accumulator.EventAccumulator(str(path)).Reload()
-
-
-def scalars(path, tag):
-  """Returns the (step, value)s of a tag as TensorBoard reads them."""
-  events = accumulator(path).Scalars(tag)
-  return [(event.step, event.value) for event in events]
 
 
 def test_metrics_after_the_start_and_half_lines_are_dropped(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import plain
 from train_loop.models import resnet
 from train_loop.models.batch_norm import BatchNorm
 from tricks.keras_compat import tf_variable
@@ -222,19 +223,7 @@ def reference_logits(model, depth, variant, images):
   """The network in training, as plain operations, read off figure 2."""
   bottleneck = depth >= 50
 
-  def conv(x, name, stride=1):
-    kernel = tf_variable(model.get_layer(name).kernel)
-    # The output is ceil(size / stride); an odd pixel of padding comes last.
-    sizes = zip(x.shape[1:3], kernel.shape[:2])
-    pads = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in sizes]
-    ends = [[pad // 2, pad - pad // 2] for pad in pads]
-    x = tf.nn.conv2d(
-      tf.pad(x, [[0, 0], *ends, [0, 0]]), kernel, stride, "VALID"
-    )
-    bn = model.get_layer(name.replace("conv", "bn"))
-    moments = tf.nn.moments(x, [0, 1, 2])
-    parameters = tf_variable(bn.beta), tf_variable(bn.gamma)
-    return tf.nn.batch_normalization(x, *moments, *parameters, 1e-5)
+  conv = functools.partial(plain.conv_bn, model)
 
   def block(x, name, stride):
     if not bottleneck:
@@ -261,9 +250,7 @@ def reference_logits(model, depth, variant, images):
     for i in range(1, num_blocks + 1):
       stride = 2 if stage > 1 and i == 1 else 1
       x = block(x, f"stage{stage}_block{i}", stride)
-  logits = model.get_layer("logits")
-  x = tf.reduce_mean(x, [1, 2])
-  return x @ tf_variable(logits.kernel) + tf_variable(logits.bias)
+  return plain.logits(model, x)
 
 
 def assert_same_logits(logits, expected, tolerance=5e-4):

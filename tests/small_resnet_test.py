@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import plain
 from train_loop.models import small_resnet
 from train_loop.models.batch_norm import BatchNorm
-from tricks.keras_compat import tf_variable
 from tricks.zero_gamma import zero_gamma
 
 # He et al. 2015, table 6, in millions; exactly, by the sum over its layers.
@@ -89,19 +89,7 @@ def test_shortcuts_have_no_parameters():
 def reference_logits(model, depth, variant, images):
   """The network in training, as plain operations: option A of 2015."""
 
-  def conv(x, name, stride=1):
-    kernel = tf_variable(model.get_layer(name).kernel)
-    # The output is ceil(size / stride); an odd pixel of padding comes last.
-    sizes = zip(x.shape[1:3], kernel.shape[:2])
-    pads = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in sizes]
-    ends = [[pad // 2, pad - pad // 2] for pad in pads]
-    x = tf.nn.conv2d(
-      tf.pad(x, [[0, 0], *ends, [0, 0]]), kernel, stride, "VALID"
-    )
-    bn = model.get_layer(name.replace("conv", "bn"))
-    moments = tf.nn.moments(x, [0, 1, 2])
-    parameters = tf_variable(bn.beta), tf_variable(bn.gamma)
-    return tf.nn.batch_normalization(x, *moments, *parameters, 1e-5)
+  conv = functools.partial(plain.conv_bn, model)
 
   mean, std = small_resnet.CIFAR10_MEAN, small_resnet.CIFAR10_STD
   x = (tf.cast(images, tf.float32) - mean) / std
@@ -119,9 +107,7 @@ def reference_logits(model, depth, variant, images):
           x = x[:, ::2, ::2]
         x = tf.concat([x, tf.zeros_like(x)], axis=-1)
       x = tf.nn.relu(x + branch)
-  logits = model.get_layer("logits")
-  x = tf.reduce_mean(x, [1, 2])
-  return x @ tf_variable(logits.kernel) + tf_variable(logits.bias)
+  return plain.logits(model, x)
 
 
 @pytest.mark.parametrize("size", [32, 27])

@@ -10,6 +10,7 @@ own.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -26,6 +27,12 @@ _KERNEL_ATTRIBUTES = (
   "pointwise_kernel",
   "recurrent_kernel",
 )
+# For Layer.add_weight: a half-precision policy must not cast the variable.
+_ADD_WEIGHT = inspect.signature(tf.keras.layers.Layer.add_weight).parameters
+KEEP_FLOAT32 = {
+  "autocast" if "autocast" in _ADD_WEIGHT else "experimental_autocast": False
+}
+
 _BATCH_NORM_ATTRIBUTES = ("gamma", "moving_mean", "moving_variance")
 
 

@@ -9,18 +9,12 @@ over memory more. This layer computes what Keras 2's fused layer computed.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-# A half-precision policy must not cast the parameters: the fused op wants them
-# in float32. Keras 2 and Keras 3 spell that differently.
-_ADD_WEIGHT = inspect.signature(tf.keras.layers.Layer.add_weight).parameters
-_KEEP_FLOAT32 = {
-  "autocast" if "autocast" in _ADD_WEIGHT else "experimental_autocast": False
-}
+from tricks import keras_compat
 
 _COMPUTE_DTYPES = ("float32", "float16", "bfloat16")
 
@@ -125,7 +119,7 @@ class BatchNorm(tf.keras.layers.Layer):
       dtype="float32",
       initializer=initializer,
       trainable=trainable,
-      **_KEEP_FLOAT32,
+      **keras_compat.KEEP_FLOAT32,
     )
 
   def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:

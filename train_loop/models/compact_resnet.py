@@ -16,7 +16,6 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from train_loop.models import layers
-from train_loop.models.resnet import VARIANTS
 
 
 def compact_resnet(
@@ -52,11 +51,7 @@ def compact_resnet(
   """
   if width < 1:
     raise ValueError(f"width must be at least 1, got {width}")
-  if model_variant not in VARIANTS:
-    raise ValueError(
-      f"model_variant must be one of {', '.join(VARIANTS)}; got "
-      f"{model_variant!r}"
-    )
+  layers.check_variant(model_variant)
   pixels, images = layers.pixel_input(input_shape, mean=mean, std=std)
   features = layers.conv_bn(
     images,

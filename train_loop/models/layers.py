@@ -10,6 +10,18 @@ import tensorflow as tf
 
 from train_loop.models.batch_norm import BatchNorm
 
+# He et al. 2018, figure 2, and "a", the network before its tweaks.
+VARIANTS: tuple[str, ...] = ("a", "b", "c", "d")
+
+
+def check_variant(model_variant: str) -> None:
+  """Raises ValueError unless `model_variant` is one of `VARIANTS`."""
+  if model_variant not in VARIANTS:
+    raise ValueError(
+      f"model_variant must be one of {', '.join(VARIANTS)}; got "
+      f"{model_variant!r}"
+    )
+
 
 def pixel_input(
   input_shape: Sequence[int | None],

@@ -24,8 +24,6 @@ import tensorflow as tf
 
 from train_loop.models import layers
 
-VARIANTS: tuple[str, ...] = ("a", "b", "c", "d")
-
 # He et al. 2015, table 1: depth -> number of blocks in each of four stages.
 STAGE_BLOCKS: dict[int, tuple[int, int, int, int]] = {
   18: (2, 2, 2, 2),
@@ -75,11 +73,7 @@ def resnet(
     raise ValueError(
       f"depth must be one of {', '.join(map(str, STAGE_BLOCKS))}; got {depth}"
     )
-  if model_variant not in VARIANTS:
-    raise ValueError(
-      f"model_variant must be one of {', '.join(VARIANTS)}; got "
-      f"{model_variant!r}"
-    )
+  layers.check_variant(model_variant)
   block = layers.basic_block if depth < 50 else _bottleneck_block
   pixels, images = layers.pixel_input(input_shape, mean=mean, std=std)
   features = _stem(images, model_variant, dtype)

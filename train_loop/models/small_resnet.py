@@ -21,7 +21,6 @@ from typing import Any
 import tensorflow as tf
 
 from train_loop.models import layers
-from train_loop.models.resnet import VARIANTS
 
 DEPTHS: tuple[int, ...] = (20, 32, 44, 56)
 
@@ -64,11 +63,7 @@ def small_resnet(
     raise ValueError(
       f"depth must be one of {', '.join(map(str, DEPTHS))}; got {depth}"
     )
-  if model_variant not in VARIANTS:
-    raise ValueError(
-      f"model_variant must be one of {', '.join(VARIANTS)}; got "
-      f"{model_variant!r}"
-    )
+  layers.check_variant(model_variant)
   pixels, images = layers.pixel_input(input_shape, mean=mean, std=std)
   features = layers.conv_bn(
     images,
