@@ -136,6 +136,18 @@ def test_other_flags_in_the_same_workdir_are_status_2(finished):
   assert "label_smoothing=0.1, not 0.2" in line
 
 
+def test_a_run_does_not_go_on_with_other_data(finished, tmp_path):
+  card = json.loads((finished[0] / "run_card.json").read_text())
+  card["finished"] = False
+  card["data"]["train_sha256"] = "0" * 64
+  (tmp_path / "run_card.json").write_text(json.dumps(card))
+  done = command(*SMALL, f"--workdir={tmp_path}", "--label_smoothing=0.1")
+  assert done.returncode == 2, done.stderr
+  (line,) = own_lines(done.stderr)
+  assert "train_sha256='000" in line
+  assert [p.name for p in tmp_path.iterdir()] == ["run_card.json"]
+
+
 def test_a_workdir_that_is_a_file_is_status_2(tmp_path):
   file = tmp_path / "file"
   file.write_text("")

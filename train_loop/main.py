@@ -106,6 +106,10 @@ def train() -> int:
     print(f"{FLAGS.workdir} was finished before: {_summary(card['final'])}")
     return 0
   parts = compose(card.get("choice"))
+  if card:
+    run_card.require_same(
+      FLAGS.workdir, card.get("data", {}), parts.card["data"]
+    )
 
   from train_loop import loop
 
