@@ -1,5 +1,15 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The names that `--dataset` accepts; needs no TensorFlow and no NumPy."""
+"""The names that the data flags accept; needs no TensorFlow and no NumPy."""
 
-DATASETS = ("fashion_mnist", "digits", "synthetic")
+DATASETS = (
+  "fashion_mnist",
+  "digits",
+  "synthetic",
+  "image_folder",
+  "csv",
+  "tfrecord",
+  "npz",
+  "tfds:NAME",
+)
+CACHES = ("auto", "memory", "disk", "none")
