@@ -56,6 +56,11 @@ def test_epochs_become_steps():
   assert [made.loop.image_size_at(s) for s in (0, 74, 75)] == [14, 14, 28]
 
 
+def test_steps_per_loop_is_left_to_the_loop():
+  assert config("--steps_per_loop=auto").loop.steps_per_loop == 0
+  assert config() == config("--steps_per_loop=auto")
+
+
 def test_an_epoch_may_be_shorter_than_a_step():
   made = config("--epochs=0.01", "--warmup_epochs=0", "--eval_every_epochs=0.1")
   assert made.loop.total_steps == 1
@@ -124,6 +129,9 @@ def test_every_field_is_a_flag_of_its_name_and_arrives():
     ("--progressive_image_sizes=14", "must be size:fraction"),
     ("--warmup_epochs=90", "warmup_steps"),
     ("--momentum=2", "momentum must be"),
+    ("--steps_per_loop=0", "steps_per_loop must be auto or an integer >= 1"),
+    ("--steps_per_loop=-1", "steps_per_loop must be auto or an integer >= 1"),
+    ("--steps_per_loop=fast", "must be auto or an integer >= 1, got 'fast'"),
   ],
 )
 def test_bad_values_name_the_flag(argument, message):
