@@ -14,6 +14,7 @@ import data
 from tests.project import ROOT
 from train_loop import config as config_lib
 from train_loop import flags as flags_lib
+from train_loop import preflight
 
 
 def parse(*argv):
@@ -150,6 +151,8 @@ def test_bad_values_name_the_flag(argument, message):
     "--mode=predict",
     "--precision=float16",
     "--jit_compile=maybe",
+    "--onednn=maybe",
+    "--tensor_float_32=1",
     "--erasing_probability=1.5",
     "--pad_crop=-1",
     "--no_such_flag=1",
@@ -173,6 +176,18 @@ def test_a_recipe_is_a_flagfile_and_flags_after_it_win():
     parse("--recipe=no_such_recipe")
   with pytest.raises(config_lib.ConfigError, match="--recipe=NAME"):
     parse("--recipe", "fashion_mnist")
+
+
+def test_a_recipe_leaves_nothing_to_measure():
+  for name in flags_lib.recipe_names():
+    values = parse(f"--recipe={name}")
+    asked = preflight.Asked(
+      onednn=values.onednn,
+      tensor_float_32=values.tensor_float_32,
+      precision=values.precision,
+      jit_compile=values.jit_compile,
+    )
+    assert asked.settled() is not None
 
 
 def test_a_recipes_header_tells_command_hardware_and_result():

@@ -233,10 +233,21 @@ def _define_optimizer(values: flags.FlagValues) -> None:
     "took.",
     flag_values=values,
   )
-  switch(
+  flags.DEFINE_enum(
     "onednn",
-    True,
-    "Let TensorFlow use oneDNN on a CPU, whatever it would do by itself.",
+    "auto",
+    ("auto", "true", "false"),
+    "Let TensorFlow use oneDNN on a CPU, whatever it would do by itself; auto "
+    "measures, and says what it took.",
+    flag_values=values,
+  )
+  flags.DEFINE_enum(
+    "tensor_float_32",
+    "auto",
+    ("auto", "true", "false"),
+    "Let a GPU round the factors of float32 products to TensorFloat-32; auto "
+    "measures where precision is auto, and is false where it is not.",
+    flag_values=values,
   )
 
 
