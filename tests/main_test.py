@@ -171,7 +171,8 @@ def test_a_workdir_that_is_a_file_is_status_2(tmp_path):
 def test_what_auto_took_is_told_and_a_continued_run_keeps_it(tmp_path):
   workdir = tmp_path / "run"
   # The last word on --onednn: its two values are two processes.
-  arguments = [*SMALL, f"--workdir={workdir}", "--onednn=auto", "--mode=train"]
+  arguments = [*SMALL, "--onednn=auto", "--model=resnet10", "--mode=train"]
+  arguments += [f"--workdir={workdir}"]
   cache = {"XDG_CACHE_HOME": str(tmp_path)}
   done = command(*arguments, **cache)
   assert done.returncode == 0, done.stderr
