@@ -233,10 +233,21 @@ def _define_optimizer(values: flags.FlagValues) -> None:
     "took.",
     flag_values=values,
   )
-  switch(
+  flags.DEFINE_enum(
     "onednn",
-    True,
-    "Let TensorFlow use oneDNN on a CPU, whatever it would do by itself.",
+    "auto",
+    ("auto", "true", "false"),
+    "Let TensorFlow use oneDNN on a CPU, whatever it would do by itself; auto "
+    "measures, and says what it took.",
+    flag_values=values,
+  )
+  flags.DEFINE_enum(
+    "tensor_float_32",
+    "auto",
+    ("auto", "true", "false"),
+    "Let a GPU round the factors of float32 products to TensorFloat-32; auto "
+    "measures where precision is auto, and is false where it is not.",
+    flag_values=values,
   )
 
 
@@ -272,10 +283,12 @@ def _define_regularization(values: flags.FlagValues) -> None:
 def _define_loop(values: flags.FlagValues) -> None:
   whole = functools.partial(flags.DEFINE_integer, flag_values=values)
   whole("global_batch_size", 256, "Examples a step, over all replicas.")
-  whole(
+  flags.DEFINE_string(
     "steps_per_loop",
-    LoopConfig.steps_per_loop,
-    "Steps between two looks of the host; 0 takes what fits in a second.",
+    "auto",
+    "Steps between two looks of the host; auto takes what fits in a second, as "
+    "the loop itself measures.",
+    flag_values=values,
   )
   whole(
     "log_every_steps",
@@ -400,6 +413,9 @@ def config_from_flags(
   if not values.epochs:
     raise ConfigError(f"epochs must be above 0, got {values.epochs}")
   own = {name: values[name].value for name in names(values)}
+  own["steps_per_loop"] = _auto_or_count(
+    "steps_per_loop", values.steps_per_loop
+  )
   total_steps = max(1, steps(values.epochs))
   own["progressive_image_sizes"] = tuple(
     (size, round(fraction * total_steps))
@@ -429,6 +445,15 @@ def _fields(section: Any, own: dict[str, Any]) -> dict[str, Any]:
   """Returns the flags that are fields of `section` by their own name."""
   fields = {field.name for field in dataclasses.fields(section)}
   return {name: value for name, value in own.items() if name in fields}
+
+
+def _auto_or_count(name: str, text: str) -> int:
+  """Returns the number that a flag says, 0 for auto."""
+  if text == "auto":
+    return 0
+  if not text.isdecimal() or int(text) < 1:
+    raise ConfigError(f"{name} must be auto or an integer >= 1, got {text!r}")
+  return int(text)
 
 
 def _sizes(texts: Sequence[str]) -> list[tuple[int, float]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import pathlib
 import shlex
 import sys
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, NoReturn
 from absl import app, flags, logging
 
 from train_loop import flags as flags_lib
-from train_loop import run_card
+from train_loop import machine, preflight, run_card, trial_cache, trials
 from train_loop.config import ConfigError, TrainConfig
 from train_loop.signals import StopRequest
 
@@ -199,7 +198,8 @@ def compose(choice: dict[str, Any] | None) -> Parts:
     FLAGS,
     examples_per_epoch=train_source.num_examples,
   )
-  config(precision="float32", jit_compile=False)  # Raises before TensorFlow.
+  # Raises before TensorFlow.
+  plain_config = config(precision="float32", jit_compile=False)
   height, width, channels = train_source.image_shape
   if FLAGS.progressive_image_sizes:
     height, width = None, None
@@ -213,11 +213,8 @@ def compose(choice: dict[str, Any] | None) -> Parts:
     "std": std,
   }
 
-  _import_tensorflow()
-  from data import pipeline
-
   train_dataset = functools.partial(
-    pipeline.train_dataset,
+    _train_dataset,
     train_source,
     global_batch_size=FLAGS.global_batch_size,
     seed=FLAGS.seed,
@@ -225,18 +222,31 @@ def compose(choice: dict[str, Any] | None) -> Parts:
     pad_crop=FLAGS.pad_crop,
     erasing_probability=FLAGS.erasing_probability,
   )
-  make_model = functools.partial(_make_model, network)
-  chosen = choice or _choose(make_model, train_dataset, config)
+  make_model = functools.partial(
+    _make_model, network, zero_gamma=FLAGS.zero_gamma, seed=FLAGS.seed
+  )
+  _teacher_card(FLAGS.teacher)  # Raises before TensorFlow.
+  make_teacher = functools.partial(_load_teacher, FLAGS.teacher)
+  job = trials.Job(make_model, train_dataset, make_teacher, plain_config)
+  chosen, tried = (
+    (trials.Choice(**choice), [])
+    if choice
+    else _choose(job, network, train_source.image_shape)
+  )
+  _import_tensorflow(chosen)
+  from data import pipeline
+
   return Parts(
-    model=make_model(chosen["precision"]),
-    teacher=_load_teacher(),
+    model=make_model(chosen.precision),
+    teacher=make_teacher(),
     train_dataset=lambda step: train_dataset(start_step=step),
     eval_dataset=pipeline.eval_dataset(
       test_source, batch_size=FLAGS.global_batch_size
     ),
-    config=config(**chosen),
+    config=config(precision=chosen.precision, jit_compile=chosen.jit_compile),
     card={
-      "choice": chosen,
+      "choice": dataclasses.asdict(chosen),
+      **({"preflight": list(map(trial_cache.as_row, tried))} if tried else {}),
       "network": network,
       "data": {
         "name": train_source.name,
@@ -250,81 +260,94 @@ def compose(choice: dict[str, Any] | None) -> Parts:
   )
 
 
-def _import_tensorflow() -> None:
-  """Imports TensorFlow, with oneDNN as --onednn says."""
-  # On CPUs without AVX-512 TensorFlow leaves oneDNN off, at half the speed.
-  # It reads the variable once, when it is imported.
-  os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1" if FLAGS.onednn else "0"
-  # Its C++ notices at start-up, unless the user asks for them.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-  logging.info("oneDNN is %s (--onednn)", "on" if FLAGS.onednn else "off")
+def _train_dataset(source: Any, **options: Any) -> tf.data.Dataset:
+  """Returns the training stream; a function that another process can call."""
+  from data import pipeline
+
+  return pipeline.train_dataset(source, **options)
+
+
+def _choose(
+  job: trials.Job,
+  network: dict[str, Any],
+  image_shape: tuple[int, int, int],
+) -> tuple[trials.Choice, list[trials.Trial]]:
+  """Returns what to compute in, as flags say or as measured, and the trials."""
+  asked = preflight.Asked(
+    onednn=FLAGS.onednn,
+    tensor_float_32=FLAGS.tensor_float_32,
+    precision=FLAGS.precision,
+    jit_compile=FLAGS.jit_compile,
+  )
+  shapes = {k: v for k, v in network.items() if k not in ("mean", "std")}
+  workload = preflight.workload_of(
+    shapes, image_shape, job.config, FLAGS.teacher
+  )
+  return preflight.choose(asked, job, workload)
+
+
+def _import_tensorflow(chosen: trials.Choice) -> None:
+  """Imports TensorFlow, set as chosen, and says so."""
+  machine.import_tensorflow(onednn=chosen.onednn)
   import tensorflow as tf
 
-  tf.get_logger().setLevel("ERROR")
+  tf.config.experimental.enable_tensor_float_32_execution(
+    chosen.tensor_float_32
+  )
+  for name, value in dataclasses.asdict(chosen).items():
+    logging.info("%s is %s", name, value)
 
 
-def _make_model(network: dict[str, Any], precision: str) -> tf.keras.Model:
+def _make_model(
+  network: dict[str, Any], precision: str, *, zero_gamma: bool, seed: int
+) -> tf.keras.Model:
   """Builds the network; the same seed gives the same weights."""
   import tensorflow as tf
 
   import tricks
   from train_loop import models
 
-  tf.keras.utils.set_random_seed(FLAGS.seed)
+  tf.keras.utils.set_random_seed(seed)
   model = models.build_model(**network, dtype=precision)
-  if FLAGS.zero_gamma:
+  if zero_gamma:
     zeroed = tricks.zero_gamma(model)
     logging.info("zero γ in %d layers", len(zeroed))
   return model
 
 
-def _choose(
-  make_model: Callable[[str], tf.keras.Model],
-  train_dataset: Callable[..., tf.data.Dataset],
-  config: Callable[..., TrainConfig],
-) -> dict[str, Any]:
-  """Returns precision and jit_compile: as flags say, or as measured."""
-  import tensorflow as tf
+def _teacher_card(teacher: str | None) -> dict[str, Any] | None:
+  """Returns the card of a teacher that is a run, None of any other or none.
 
-  from train_loop import preflight
-
-  choices = preflight.candidates(
-    FLAGS.precision,
-    FLAGS.jit_compile,
-    gpu=bool(tf.config.list_physical_devices("GPU")),
-  )
-  return dataclasses.asdict(
-    preflight.measure(
-      make_model,
-      train_dataset(),
-      config(precision="float32", jit_compile=False),
-      choices,
-    )
-  )
-
-
-def _load_teacher() -> tf.keras.Model | None:
-  """Returns the model that --teacher names, or None."""
-  if not FLAGS.teacher:
+  Raises:
+    ConfigError: it is neither a run nor a file of Keras'.
+  """
+  if not teacher:
     return None
-  path = pathlib.Path(FLAGS.teacher)
+  path = pathlib.Path(teacher)
+  card = run_card.read(path) if path.is_dir() else None
+  if not card and not (path.suffix == ".keras" and path.is_file()):
+    raise ConfigError(
+      f"teacher must be the workdir of a run or a .keras file, got {teacher!r}"
+    )
+  return card
+
+
+def _load_teacher(teacher: str | None) -> tf.keras.Model | None:
+  """Returns the model that --teacher names, or None."""
+  card = _teacher_card(teacher)
+  if not teacher:
+    return None
   import tensorflow as tf
 
   from train_loop import checkpoints, models
 
-  card = run_card.read(path) if path.is_dir() else None
   if card:
-    teacher = models.build_model(**card["network"], dtype="float32")
-    checkpoints.restore_model(teacher, path)
-  elif path.suffix == ".keras" and path.is_file():
-    teacher = tf.keras.models.load_model(path, compile=False)
+    model = models.build_model(**card["network"], dtype="float32")
+    checkpoints.restore_model(model, teacher)
   else:
-    raise ConfigError(
-      f"teacher must be the workdir of a run or a .keras file, got "
-      f"{FLAGS.teacher!r}"
-    )
-  teacher.trainable = False
-  return teacher
+    model = tf.keras.models.load_model(teacher, compile=False)
+  model.trainable = False
+  return model
 
 
 if __name__ == "__main__":
