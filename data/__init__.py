@@ -20,6 +20,7 @@ The way to a batch (TensorFlow):
 - `augment`: random crop, flip and erasing, a function of the example alone
 - `pipeline`: all of them as a `tf.data.Dataset` that starts at any step
 - `cache`: encoded images kept near, in memory or on disk
+- `inputs`: a run's sources and options, and the batches that they become
 
 Besides: `convert` writes any source as TFRecord files, `check` goes through
 one and tells what it holds, `scan` is how both do it, and `bad_images` lists
@@ -32,16 +33,17 @@ of `(seed, epoch, index)`, so a run continues from one integer, its step.
 from __future__ import annotations
 
 from data.encoded import AnySource, EncodedSource
+from data.inputs import Inputs
 from data.loading import load
-from data.names import CACHES, DATASETS
+from data.names import DATASETS
 from data.sources import DataError, Source
 
 __all__ = [
-  "CACHES",
   "DATASETS",
   "AnySource",
   "DataError",
   "EncodedSource",
+  "Inputs",
   "Source",
   "load",
 ]

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from absl import logging
 
-from data.encoded import AnySource, EncodedSource
+from data.encoded import EncodedSource
 
 
 class BadImages:
@@ -27,14 +28,14 @@ class BadImages:
   def __len__(self) -> int:
     return len(self._places)
 
-  def note(self, source: AnySource, index: int) -> None:
+  def note(self, source: EncodedSource, index: int) -> None:
     """Notes an example of a source."""
-    assert isinstance(source, EncodedSource)  # Arrays need no decoding.
     place = source.place(index)
     with self._lock:
       if place in self._places:
         return
       self._places.add(place)
+      os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
       with open(
         self._path, "a", encoding="utf-8", errors="surrogateescape"
       ) as file:
@@ -42,3 +43,8 @@ class BadImages:
     logging.warning(
       "image %s cannot be decoded and is skipped (%d so far)", place, len(self)
     )
+
+
+def bad_images_file(folder: str) -> str:
+  """Returns where a run, or a conversion, lists the images that it skips."""
+  return os.path.join(folder, "bad_images.txt")

@@ -30,7 +30,6 @@ from data import (
   user_cache,
 )
 from data.encoded import AnySource, Contents, EncodedSource, Records
-from data.names import CACHES
 from data.pipeline import OnBadImage
 from data.sources import DataError, Source
 
@@ -54,8 +53,9 @@ def cached(
 
   Args:
     source: arrays are in memory already and stay as they are.
-    cache: "memory"; "disk", our cache's folder, found again by later runs;
-      "none"; or "auto": memory where half of what is free will do, else none.
+    cache: one of `names.CACHES`: "memory"; "disk", our cache's folder, found
+      again by later runs; "none"; or "auto", memory where half of what is free
+      will do, else none.
     image_size: as of `pipeline.train_dataset`.
     random_crops: whether each epoch takes another part of an image.
     eval_resize: as of `pipeline.eval_dataset`.
@@ -67,10 +67,8 @@ def cached(
     A source that gives the same batches.
 
   Raises:
-    DataError: the cache is unknown, or its folder cannot be written.
+    DataError: the cache's folder cannot be written.
   """
-  if cache not in CACHES:
-    raise DataError(f"cache must be one of {', '.join(CACHES)}, got {cache!r}")
   if isinstance(source, Source) or cache == "none":
     return source
   pixels = source.num_examples * image_size**2 * source.channels

@@ -12,6 +12,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import json
+import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -164,8 +166,8 @@ def _make_look(source: AnySource) -> Callable[[int], Look]:
   return look
 
 
-def as_dict(report: Report) -> dict[str, object]:
-  """Returns the report as JSON holds it."""
+def save(report: Report, path: str | os.PathLike[str]) -> None:
+  """Writes the report as JSON."""
   parts = {
     part.name: {
       "examples": part.examples,
@@ -176,12 +178,15 @@ def as_dict(report: Report) -> dict[str, object]:
     }
     for part in (report.train, report.validation)
   }
-  return {
+  found = {
     **parts,
     "repeated": report.repeated,
     "leaked": report.leaked,
     "contradictions": report.contradictions,
   }
+  with open(path, "w", encoding="utf-8") as file:
+    json.dump(found, file, indent=2)
+    file.write("\n")
 
 
 def as_text(report: Report, *, most: int = 10) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from data import decode, reading, record_index, scan, tfrecord
+from data.bad_images import bad_images_file
 from data.encoded import AnySource, EncodedSource
 from data.sources import DataError
 
@@ -35,7 +36,7 @@ def convert(
   *,
   resize: int = 0,
   shard_bytes: int = SHARD_BYTES,
-  on_bad_image: Callable[[str], None] | None = None,
+  skip_bad_images: bool = False,
   progress: Progress = lambda items, part, count: items,
 ) -> dict[str, int]:
   """Writes two sources to a new folder, which appears when it is whole.
@@ -49,8 +50,8 @@ def convert(
     resize: the shorter side of what is stored, of images larger than that;
       0 stores the images as they are encoded.
     shard_bytes: about what a file is to hold.
-    on_bad_image: called with the place and the reason of each image that
-      cannot be decoded, which is then left out; None raises instead.
+    skip_bad_images: leave out what cannot be decoded, and list it in the
+      folder's bad_images.txt, rather than raise.
     progress: wraps the examples of a part, as tqdm does.
 
   Returns:
@@ -74,9 +75,10 @@ def convert(
       f"{partial} is an unfinished conversion: delete it first"
     ) from error
   counts = {}
+  bad: list[str] | None = [] if skip_bad_images else None
   for part, source in (("train", train), ("validation", validation)):
     examples = progress(
-      _examples(source, resize, on_bad_image), part, source.num_examples
+      _examples(source, resize, bad), part, source.num_examples
     )
     counts[part] = write_part(
       partial, part, examples, source.class_names, shard_bytes=shard_bytes
@@ -84,6 +86,9 @@ def convert(
   names_file = os.path.join(partial, tfrecord.CLASS_NAMES_FILE)
   with open(names_file, "w", encoding="utf-8") as file:
     file.writelines(f"{name}\n" for name in train.class_names)
+  if bad:
+    with open(bad_images_file(partial), "w", encoding="utf-8") as file:
+      file.writelines(f"{message}\n" for message in bad)
   if os.path.isdir(output_dir):
     os.rmdir(output_dir)
   os.rename(partial, output_dir)
@@ -93,7 +98,7 @@ def convert(
 def _examples(
   source: AnySource,
   resize: int,
-  on_bad_image: Callable[[str], None] | None,
+  bad: list[str] | None,
 ) -> Iterator[tuple[bytes, int]]:
   """Yields what is stored of each image that can be decoded, and its label."""
   if isinstance(source, EncodedSource):
@@ -113,10 +118,13 @@ def _examples(
   for index, contents in scan.each(source, stored):
     if not isinstance(contents, scan.BadExample):
       yield contents, int(source.labels[index])
-    elif on_bad_image is None:
-      raise DataError(f"image {contents.message}")
+    elif bad is None:
+      raise DataError(
+        f"image {contents.message}: replace it, or leave such out with"
+        " --on_bad_image=skip"
+      )
     else:
-      on_bad_image(contents.message)
+      bad.append(contents.message)
 
 
 def _shrunk(image: tf.Tensor, resize: int) -> np.ndarray:

@@ -187,6 +187,44 @@ AnySource = Union[Source, EncodedSource]
 Kind = TypeVar("Kind", Source, EncodedSource)
 
 
+def require_sizes(
+  source: AnySource,
+  *,
+  image_size: int,
+  random_resized_crop: bool = False,
+  eval_resize: int = 0,
+) -> None:
+  """Raises unless encoded images get a size, and arrays keep theirs.
+
+  Args:
+    source: of either kind.
+    image_size: height and width that encoded images get.
+    random_resized_crop: of encoded images.
+    eval_resize: shorter side of encoded images in evaluation; 0 or at least
+      image_size.
+
+  Raises:
+    DataError: names the argument and the remedy.
+  """
+  if isinstance(source, Source):
+    if image_size or random_resized_crop or eval_resize:
+      raise DataError(
+        "image_size, random_resized_crop and eval_resize are for encoded"
+        f" images: leave them out for {source.name}, whose images are arrays"
+        f" {list(source.image_shape)}"
+      )
+    return
+  if image_size < 1:
+    raise DataError(
+      f"image_size must be given for {source.name}, as in 224, got {image_size}"
+    )
+  if eval_resize and eval_resize < image_size:
+    raise DataError(
+      f"eval_resize must be 0 or at least image_size ({image_size}), got"
+      f" {eval_resize}"
+    )
+
+
 def take(source: Kind, indices: Sequence[int] | np.ndarray) -> Kind:
   """Returns a source of some of the examples, in the order of `indices`.
 

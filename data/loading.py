@@ -93,7 +93,10 @@ def load(
     from data import tfrecord
 
     return tfrecord.load(
-      data_dir, label_offset=label_offset, **channels, **held_out
+      data_dir,
+      label_offset=label_offset,
+      validation_fraction=held_out,
+      channels=channels,
     )
   if kind == "npz":
     from data import npz

@@ -13,3 +13,12 @@ DATASETS = (
   "tfds:NAME",
 )
 CACHES = ("auto", "memory", "disk", "none")
+
+# The arguments of `load` that are flags.
+LOAD_FLAGS = (
+  "data_dir",
+  "labels",
+  "label_offset",
+  "validation_fraction",
+  "image_channels",
+)

@@ -11,26 +11,31 @@ from typing import Any
 
 import numpy as np
 
+from data.inputs import Inputs
+
 _COLUMNS = 8
+_MOST_IMAGES = 32
 _MOST_CLASSES = 30
 
 
-def save(
-  path: str | os.PathLike[str],
-  images: np.ndarray,
-  labels: np.ndarray,
-  class_names: Sequence[str],
-  counts: dict[str, Sequence[int]],
-) -> None:
-  """Draws images with their classes' names, and a histogram of the classes.
+def save(path: str | os.PathLike[str], inputs: Inputs) -> None:
+  """Draws the first training images, and a histogram of the classes.
 
   Args:
     path: of the picture; its ending tells the format, .png as a rule.
-    images: [batch, height, width, channels] uint8, as training sees them.
-    labels: [batch] integers.
-    class_names: one name a class.
-    counts: by the name of a part, its number of examples of each class.
+    inputs: the run's; its first batch is drawn, with the names of its classes.
   """
+  batch = next(iter(inputs.first_batches()))
+  images = batch["image"].numpy()[:_MOST_IMAGES]
+  labels = batch["label"].numpy()[:_MOST_IMAGES]
+  class_names = inputs.train.class_names
+  counts = {
+    part: np.bincount(source.labels, minlength=len(class_names))
+    for part, source in (
+      ("train", inputs.train),
+      ("validation", inputs.validation),
+    )
+  }
   from matplotlib.figure import Figure
 
   rows = math.ceil(len(images) / _COLUMNS)
@@ -55,7 +60,7 @@ def save(
 def _draw_histogram(
   axis: Any,
   class_names: Sequence[str],
-  counts: dict[str, Sequence[int]],
+  counts: dict[str, np.ndarray],
   shown: int,
 ) -> None:
   """Draws a bar a part and class, the most frequent classes first."""

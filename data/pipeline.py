@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from data import augment, decode, order, reading
-from data.encoded import AnySource, EncodedSource
+from data.encoded import AnySource, EncodedSource, require_sizes
 from data.sources import Source
 
 Batch = dict[str, tf.Tensor]
@@ -81,7 +81,9 @@ def train_dataset(
     )
   if start_step < 0:
     raise ValueError(f"start_step must be at least 0, got {start_step}")
-  _check_image_size(source, image_size, random_resized_crop)
+  require_sizes(
+    source, image_size=image_size, random_resized_crop=random_resized_crop
+  )
 
   def order_of(step: tf.Tensor) -> Batch:
     epochs, indices = order.examples_at(
@@ -166,7 +168,7 @@ def eval_dataset(
   """
   if batch_size < 1:
     raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-  _check_image_size(source, image_size, bool(eval_resize))
+  require_sizes(source, image_size=image_size, eval_resize=eval_resize)
   num_examples = source.num_examples
   if isinstance(source, Source):
     gather = _make_gather(source)
@@ -223,21 +225,6 @@ def central_crops(
 
 def _image_and_label(examples: Batch) -> Batch:
   return {"image": examples["image"], "label": examples["label"]}
-
-
-def _check_image_size(
-  source: AnySource, image_size: int, cropped: bool
-) -> None:
-  if isinstance(source, EncodedSource):
-    if image_size < 1:
-      raise ValueError(
-        f"image_size must be at least 1 for {source.name}, got {image_size}"
-      )
-  elif image_size or cropped:
-    raise ValueError(
-      "image_size, random_resized_crop and eval_resize are for encoded images:"
-      f" {source.name} has arrays of {source.image_shape}, got {image_size}"
-    )
 
 
 def _make_gather(source: Source) -> Callable[[Batch], Batch]:

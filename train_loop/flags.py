@@ -29,7 +29,7 @@ from train_loop.config import (
 )
 from train_loop.models.names import MODEL_VARIANTS, MODELS
 
-MODES = ("train_and_eval", "train", "eval")
+MODES = ("train_and_eval", "train", "eval", "check_data", "convert")
 RECIPES = pathlib.Path(__file__).parent / "recipes"
 
 # Flags that may differ between two starts of one run: they move no number.
@@ -38,6 +38,12 @@ FREE_FLAGS = (
   "recipe",
   "mode",
   "data_dir",
+  "output_dir",
+  "convert_resize",
+  "cache",
+  "input_threads",
+  "data_service",
+  "on_bad_image",
   "steps_per_loop",
   "checkpoint_every_steps",
   "keep_checkpoints",
@@ -51,7 +57,9 @@ def define(datasets: Sequence[str], values: flags.FlagValues) -> None:
     datasets: the names that --dataset takes.
     values: where the flags are defined, `absl.flags.FLAGS` as a rule.
   """
-  _define_run(datasets, values)
+  _define_run(values)
+  _define_data(datasets, values)
+  _define_augmentation(values)
   _define_model(values)
   _define_schedule(values)
   _define_optimizer(values)
@@ -59,10 +67,8 @@ def define(datasets: Sequence[str], values: flags.FlagValues) -> None:
   _define_loop(values)
 
 
-def _define_run(datasets: Sequence[str], values: flags.FlagValues) -> None:
+def _define_run(values: flags.FlagValues) -> None:
   text = functools.partial(flags.DEFINE_string, flag_values=values)
-  enum = functools.partial(flags.DEFINE_enum, flag_values=values)
-  whole = functools.partial(flags.DEFINE_integer, flag_values=values)
   text(
     "workdir",
     None,
@@ -73,19 +79,107 @@ def _define_run(datasets: Sequence[str], values: flags.FlagValues) -> None:
     None,
     "A flagfile that ships with the package, by its name; flags after it win.",
   )
-  enum(
+  flags.DEFINE_enum(
     "mode",
     "train_and_eval",
     MODES,
-    "train_and_eval; train, without evaluation; or eval: evaluate the run in "
-    "workdir and change nothing.",
+    "train_and_eval; train, without evaluation; eval: evaluate the run in "
+    "workdir and change nothing; check_data: decode all images and report, in "
+    "workdir too; or convert: write the data as TFRecord files to output_dir.",
+    flag_values=values,
   )
-  enum("dataset", "fashion_mnist", datasets, "The data to train on.")
+  text("output_dir", "", "The new folder that mode convert writes.")
+
+
+def _define_data(datasets: Sequence[str], values: flags.FlagValues) -> None:
+  text = functools.partial(flags.DEFINE_string, flag_values=values)
+  enum = functools.partial(flags.DEFINE_enum, flag_values=values)
+  whole = functools.partial(
+    flags.DEFINE_integer, lower_bound=0, flag_values=values
+  )
+  text(
+    "dataset",
+    "fashion_mnist",
+    f"The data to train on. One of {', '.join(datasets)}.",
+  )
   text(
     "data_dir",
     "",
-    "Where the data lies; unset looks in the system's folder and in the cache, "
-    "then downloads.",
+    "Where the data lies. Unset, fashion_mnist looks in the system's folder "
+    "and in the cache, then downloads.",
+  )
+  text("labels", "", "The table of paths and labels, for csv.")
+  whole(
+    "label_offset",
+    0,
+    "The label of the first class, for tfrecord; 1 in ImageNet's files.",
+  )
+  flags.DEFINE_float(
+    "validation_fraction",
+    0.0,
+    "Part of the training images that is held out to evaluate, each class in "
+    "proportion, where the data have no part for that.",
+    flag_values=values,
+  )
+  whole(
+    "image_channels",
+    3,
+    "What encoded images become: 1 is gray, 3 is RGB.",
+  )
+  whole(
+    "image_size",
+    0,
+    "Height and width that encoded images get; 0 for arrays, which keep "
+    "theirs.",
+  )
+  whole(
+    "eval_resize",
+    0,
+    "What the shorter side of an encoded image is taken to be in evaluation, "
+    "which sees the central image_size of it; 0 is image_size. 256 in the "
+    "paper, with 224.",
+  )
+  whole(
+    "convert_resize",
+    0,
+    "The shorter side to which mode convert reduces larger images; 0 copies "
+    "them as they are.",
+  )
+  enum(
+    "cache",
+    "auto",
+    ("auto", "memory", "disk", "none"),
+    "Where encoded images are kept before augmentation, decoded where every "
+    "epoch takes the same part of them; auto is memory where half of what is "
+    "free will do.",
+  )
+  whole(
+    "input_threads",
+    0,
+    "Threads that prepare batches; 0 is TensorFlow's choice.",
+  )
+  text(
+    "data_service",
+    "",
+    "Address of a tf.data service, grpc://host:port, whose workers prepare the "
+    "training batches. With several workers their order is first come.",
+  )
+  enum(
+    "on_bad_image",
+    "error",
+    ("error", "skip"),
+    "Stop at an image that cannot be decoded; or list it in bad_images.txt and "
+    "train on the next one in its place, or evaluate without it.",
+  )
+
+
+def _define_augmentation(values: flags.FlagValues) -> None:
+  flags.DEFINE_bool(
+    "random_resized_crop",
+    False,
+    "Train on a random part of each encoded image: 8% to 100% of its area, "
+    "width / height 3/4 to 4/3.",
+    flag_values=values,
   )
   flags.DEFINE_bool(
     "flip",
@@ -93,11 +187,12 @@ def _define_run(datasets: Sequence[str], values: flags.FlagValues) -> None:
     "Flip each training image from left to right in every other epoch.",
     flag_values=values,
   )
-  whole(
+  flags.DEFINE_integer(
     "pad_crop",
     0,
     "Pad training images by this many black pixels and crop at random.",
     lower_bound=0,
+    flag_values=values,
   )
   flags.DEFINE_float(
     "erasing_probability",

@@ -39,6 +39,19 @@ class Stopped(Exception):
   """The run was asked to stop, and has saved its state."""
 
 
+class InputFailed(RuntimeError):
+  """TensorFlow met an error in the input, or in a step.
+
+  Attributes:
+    steps: the steps, from the first to the one after the last, of the call that
+      failed; none in evaluation.
+  """
+
+  def __init__(self, error: tf.errors.OpError, steps: range) -> None:
+    super().__init__(str(error))
+    self.steps = steps
+
+
 class OneTrace:
   """Fails the second trace of a `tf.function`, naming what changed.
 
@@ -366,7 +379,7 @@ def _run(
     ends = [total, *grows, *(now + n - now % n for n in stops if n)]
     count = pace.steps(min(ends) - now)
     run_steps = steps_of_size(loop.image_size_at(now))
-    with pace.timed(count):
+    with pace.timed(count), _input_failures(range(now, now + count)):
       run_steps(iterator, tf.constant(count, tf.int64))
       now = int(state.step.numpy())
     reporter.progress(now)
@@ -381,6 +394,19 @@ def _run(
     if now < total and should_stop():
       saver.save()
       raise Stopped(f"stopped at step {now} of {total}, and saved")
+
+
+@contextlib.contextmanager
+def _input_failures(steps: range) -> Iterator[None]:
+  """Tells where the input stood when it failed."""
+  try:
+    yield
+  except (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+  ) as error:
+    raise InputFailed(error, steps) from error
 
 
 class Pace:
@@ -446,7 +472,8 @@ def _evaluate(
 ) -> None:
   """Evaluates, reports, and keeps the best."""
   start = time.perf_counter()
-  results = evaluate()
+  with _input_failures(range(0)):
+    results = evaluate()
   seconds = round(time.perf_counter() - start, 3)
   reporter.evaluation({**where, **results, "eval_seconds": seconds})
   if results["eval_top1"] > float(state.best_top1.numpy()):

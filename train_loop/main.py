@@ -14,9 +14,10 @@ import functools
 import pathlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
+import tqdm
 from absl import app, flags, logging
 
 from train_loop import flags as flags_lib
@@ -26,6 +27,8 @@ from train_loop.signals import StopRequest
 
 if TYPE_CHECKING:
   import tensorflow as tf
+
+  import data
 
 BAD_INPUT = 2
 DIVERGED = 3
@@ -85,8 +88,12 @@ def main(argv: Sequence[str]) -> int:
   try:
     if len(argv) > 1:
       raise ConfigError(f"flags must be given as --name=value, got {argv[1]!r}")
+    if FLAGS.mode == "convert":
+      return convert()
     if not FLAGS.workdir:
       raise ConfigError("workdir must be given: --workdir=DIR")
+    if FLAGS.mode == "check_data":
+      return check_data()
     if FLAGS.mode == "eval":
       return evaluate()
     return train()
@@ -128,6 +135,14 @@ def train() -> int:
   except loop.Diverged as error:
     _say(error)
     return DIVERGED
+  except loop.InputFailed as error:
+    bad = parts.find_bad_image(error.steps)
+    if bad is None:
+      raise
+    raise ConfigError(
+      f"image {bad} cannot be decoded: replace it, or go on without it with "
+      "--on_bad_image=skip; --mode=check_data finds all such images"
+    ) from error
   except loop.Stopped as error:
     _say(error)
     return 128 + (stop.signum or 0)
@@ -155,6 +170,53 @@ def evaluate() -> int:
   return 0
 
 
+def check_data() -> int:
+  """Decodes all images, reports, and draws some as training sees them."""
+  inputs = _inputs()
+  machine.import_tensorflow(onednn=True)
+  from data import check, picture
+
+  report = check.check(inputs.train, inputs.validation, progress=_progress)
+  folder = pathlib.Path(FLAGS.workdir)
+  folder.mkdir(parents=True, exist_ok=True)
+  check.save(report, folder / "check_data.json")
+  print(check.as_text(report))
+  if report.bad:
+    raise ConfigError(
+      f"{len(report.bad)} images cannot be decoded, the first is "
+      f"{report.bad[0]}: replace them, or train with --on_bad_image=skip"
+    )
+  picture.save(folder / "check_data.png", inputs)
+  print(f"{folder} has check_data.json and check_data.png")
+  return 0
+
+
+def convert() -> int:
+  """Writes the data as TFRecord files."""
+  if not FLAGS.output_dir:
+    raise ConfigError("output_dir must be given: --output_dir=DIR")
+  inputs = _inputs()
+  machine.import_tensorflow(onednn=True)
+  from data import convert as convert_lib
+
+  counts = convert_lib.convert(
+    inputs.train,
+    inputs.validation,
+    FLAGS.output_dir,
+    resize=FLAGS.convert_resize,
+    skip_bad_images=FLAGS.on_bad_image == "skip",
+    progress=_progress,
+  )
+  written = ", ".join(f"{count} {part}" for part, count in counts.items())
+  print(f"{FLAGS.output_dir} is written: {written}")
+  return 0
+
+
+def _progress(items: Iterable[Any], part: str, count: int) -> Iterable[Any]:
+  """Shows how far a mode is, where the error stream is a terminal."""
+  return tqdm.tqdm(items, desc=part, total=count, unit="img", disable=None)
+
+
 def _summary(final: dict[str, Any]) -> str:
   """Returns the last line of a finished run."""
   if "eval_top1" not in final:
@@ -174,6 +236,8 @@ class Parts:
     teacher: for distillation, or None.
     train_dataset: from a step to the training stream.
     eval_dataset: the test data, in order.
+    find_bad_image: from the steps that failed, or none where evaluation did, to
+      the place of the image that cannot be decoded, or None.
     config: the hyperparameters.
     card: what the run card is to say of data, model and choice.
   """
@@ -182,6 +246,7 @@ class Parts:
   teacher: tf.keras.Model | None
   train_dataset: Callable[[int], tf.data.Dataset]
   eval_dataset: tf.data.Dataset
+  find_bad_image: Callable[[range], str | None]
   config: TrainConfig
   card: dict[str, Any]
 
@@ -192,7 +257,8 @@ def compose(choice: dict[str, Any] | None) -> Parts:
   Args:
     choice: what `auto` took when the run was started first, or None.
   """
-  train_source, test_source = _our_data().load(FLAGS.dataset, FLAGS.data_dir)
+  inputs = _inputs()
+  train_source, test_source = inputs.train, inputs.validation
   config = functools.partial(
     flags_lib.config_from_flags,
     FLAGS,
@@ -200,49 +266,37 @@ def compose(choice: dict[str, Any] | None) -> Parts:
   )
   # Raises before TensorFlow.
   plain_config = config(precision="float32", jit_compile=False)
-  height, width, channels = train_source.image_shape
+  input_shape: tuple[int | None, ...] = inputs.image_shape
   if FLAGS.progressive_image_sizes:
-    height, width = None, None
+    input_shape = (None, None, inputs.image_shape[-1])
   mean, std = train_source.mean_std()
   network = {
     "model": FLAGS.model,
     "model_variant": FLAGS.model_variant,
-    "input_shape": (height, width, channels),
+    "input_shape": input_shape,
     "num_classes": train_source.num_classes,
     "mean": mean,
     "std": std,
   }
 
-  train_dataset = functools.partial(
-    _train_dataset,
-    train_source,
-    global_batch_size=FLAGS.global_batch_size,
-    seed=FLAGS.seed,
-    flip=FLAGS.flip,
-    pad_crop=FLAGS.pad_crop,
-    erasing_probability=FLAGS.erasing_probability,
-  )
   make_model = functools.partial(
     _make_model, network, zero_gamma=FLAGS.zero_gamma, seed=FLAGS.seed
   )
   _teacher_card(FLAGS.teacher)  # Raises before TensorFlow.
   make_teacher = functools.partial(_load_teacher, FLAGS.teacher)
-  job = trials.Job(make_model, train_dataset, make_teacher, plain_config)
+  job = trials.Job(make_model, inputs.first_batches, make_teacher, plain_config)
   chosen, tried = (
     (trials.Choice(**choice), [])
     if choice
-    else _choose(job, network, train_source.image_shape)
+    else _choose(job, network, inputs.image_shape)
   )
   _import_tensorflow(chosen)
-  from data import pipeline
-
   return Parts(
     model=make_model(chosen.precision),
     teacher=make_teacher(),
-    train_dataset=lambda step: train_dataset(start_step=step),
-    eval_dataset=pipeline.eval_dataset(
-      test_source, batch_size=FLAGS.global_batch_size
-    ),
+    train_dataset=inputs.train_dataset(),
+    eval_dataset=inputs.eval_dataset(),
+    find_bad_image=inputs.find_bad_image,
     config=config(precision=chosen.precision, jit_compile=chosen.jit_compile),
     card={
       "choice": dataclasses.asdict(chosen),
@@ -260,11 +314,19 @@ def compose(choice: dict[str, Any] | None) -> Parts:
   )
 
 
-def _train_dataset(source: Any, **options: Any) -> tf.data.Dataset:
-  """Returns the training stream; a function that another process can call."""
-  from data import pipeline
+def _inputs() -> data.Inputs:
+  """Loads the data; raises where flags and data do not fit each other."""
+  from data import bad_images, inputs
+  from data.names import LOAD_FLAGS
 
-  return pipeline.train_dataset(source, **options)
+  load_options = {name: FLAGS[name].value for name in LOAD_FLAGS}
+  options: dict[str, Any] = {
+    name: FLAGS[name].value for name in inputs.flag_names()
+  }
+  if FLAGS.on_bad_image == "skip":
+    options["bad_images"] = bad_images.bad_images_file(FLAGS.workdir or "")
+  train, validation = _our_data().load(FLAGS.dataset, **load_options)
+  return inputs.Inputs(train=train, validation=validation, **options)
 
 
 def _choose(
