@@ -98,57 +98,80 @@ class Inputs:
     return self._train_dataset(self.train)
 
   def train_dataset(self) -> Callable[[int], tf.data.Dataset]:
-    """Returns the function from a step to the training stream from there on."""
-    from data import cache
+    """Returns the function from a step to the training stream from there on.
 
-    near = cache.cached(
-      self.train,
-      "none" if self.data_service and self.cache == "auto" else self.cache,
-      image_size=self.image_size,
-      random_crops=self.random_resized_crop,
-      replace=True,
-      on_bad_image=self._note(self.train),
+    Raises:
+      DataError: an image cannot be decoded.
+    """
+    cache = "none" if self.data_service and self.cache == "auto" else self.cache
+    near = self._cached(
+      self.train, cache, random_crops=self.random_resized_crop, replace=True
     )
     return lambda step: self._train_dataset(
       near, start_step=step, data_service=self.data_service
     )
 
   def eval_dataset(self) -> tf.data.Dataset:
-    """Returns the data to evaluate, in order."""
-    from data import cache
+    """Returns the data to evaluate, in order.
 
-    return self._eval_dataset(
-      cache.cached(
-        self.validation,
-        self.cache,
-        image_size=self.image_size,
-        eval_resize=self.eval_resize,
-        replace=False,
-        on_bad_image=self._note(self.validation),
-      )
+    Raises:
+      DataError: an image cannot be decoded.
+    """
+    near = self._cached(
+      self.validation, self.cache, eval_resize=self.eval_resize, replace=False
     )
+    return self._eval_dataset(near)
 
-  def find_bad_image(self, steps: range) -> str | None:
-    """Returns the place of an image that cannot be decoded, or None.
+  def bad_image(self, steps: range) -> DataError | None:
+    """Returns what names an image that cannot be decoded, or None.
 
     Args:
       steps: in whose batches, or soon after, it is; none where it is among the
         images to evaluate.
     """
-    source = self.train if steps else self.validation
+    if not steps:
+      return self._first_bad(self.validation, self._eval_dataset)
+    count = len(steps) + _PREPARED_AHEAD
+
+    def train_dataset(source: AnySource, **options: Any) -> tf.data.Dataset:
+      options["start_step"] = steps.start
+      return self._train_dataset(source, **options).take(count)
+
+    return self._first_bad(self.train, train_dataset)
+
+  def _cached(self, source: AnySource, cache: str, **options: Any) -> AnySource:
+    import tensorflow as tf
+
+    from data import cache as cache_lib
+
+    try:
+      return cache_lib.cached(
+        source,
+        cache,
+        image_size=self.image_size,
+        on_bad_image=self._note(source),
+        **options,
+      )
+    except tf.errors.OpError as error:
+      bad = self._first_bad(source, self._eval_dataset)
+      raise bad or error from error
+
+  def _first_bad(
+    self, source: AnySource, dataset_of: Callable[..., tf.data.Dataset]
+  ) -> DataError | None:
+    """Returns what names the first bad image that a dataset comes by."""
     if not isinstance(source, EncodedSource):
       return None
     found: list[int] = []
-    if steps:
-      batches = self._train_dataset(
-        source, start_step=steps.start, on_bad_image=found.append
-      ).take(len(steps) + _PREPARED_AHEAD)
-    else:
-      batches = self._eval_dataset(source, on_bad_image=found.append)
-    for _ in batches:
+    for _ in dataset_of(source, on_bad_image=found.append):
       if found:
-        return source.place(found[0])
-    return None
+        break
+    if not found:
+      return None
+    return DataError(
+      f"image {source.place(found[0])} cannot be decoded: replace it, or go on"
+      " without it with --on_bad_image=skip; --mode=check_data finds all such"
+    )
 
   def _note(self, source: AnySource) -> Callable[[int], None] | None:
     if not self.bad_images or not isinstance(source, EncodedSource):

@@ -215,7 +215,8 @@ def evaluate(
     ConfigError: there is no checkpoint, or it is of another network.
   """
   checkpoints.restore_model(model, workdir)
-  return make_evaluate(model, dataset, config)()
+  with _input_failures(range(0)):
+    return make_evaluate(model, dataset, config)()
 
 
 def padded_batches(
@@ -327,7 +328,8 @@ def train_and_evaluate(
     )
   ) as reporter:
     if start_step == 0:
-      grid = _augmented_images(state, batches, config)
+      with _input_failures(range(1)):
+        grid = _augmented_images(state, batches, config)
       reporter.image("augmented", grid, step=0)
     _run(
       state,

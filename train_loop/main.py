@@ -136,13 +136,7 @@ def train() -> int:
     _say(error)
     return DIVERGED
   except loop.InputFailed as error:
-    bad = parts.find_bad_image(error.steps)
-    if bad is None:
-      raise
-    raise ConfigError(
-      f"image {bad} cannot be decoded: replace it, or go on without it with "
-      "--on_bad_image=skip; --mode=check_data finds all such images"
-    ) from error
+    raise parts.bad_image(error.steps) or error from error
   except loop.Stopped as error:
     _say(error)
     return 128 + (stop.signum or 0)
@@ -163,9 +157,12 @@ def evaluate() -> int:
 
   from train_loop import loop
 
-  results = loop.evaluate(
-    parts.model, parts.eval_dataset, parts.config, FLAGS.workdir
-  )
+  try:
+    results = loop.evaluate(
+      parts.model, parts.eval_dataset, parts.config, FLAGS.workdir
+    )
+  except loop.InputFailed as error:
+    raise parts.bad_image(error.steps) or error from error
   print(f"{FLAGS.workdir}: {_summary(results)}")
   return 0
 
@@ -236,8 +233,8 @@ class Parts:
     teacher: for distillation, or None.
     train_dataset: from a step to the training stream.
     eval_dataset: the test data, in order.
-    find_bad_image: from the steps that failed, or none where evaluation did, to
-      the place of the image that cannot be decoded, or None.
+    bad_image: from the steps that failed, or none where evaluation did, to the
+      error that names the image that cannot be decoded, or None.
     config: the hyperparameters.
     card: what the run card is to say of data, model and choice.
   """
@@ -246,7 +243,7 @@ class Parts:
   teacher: tf.keras.Model | None
   train_dataset: Callable[[int], tf.data.Dataset]
   eval_dataset: tf.data.Dataset
-  find_bad_image: Callable[[range], str | None]
+  bad_image: Callable[[range], ValueError | None]
   config: TrainConfig
   card: dict[str, Any]
 
@@ -296,7 +293,7 @@ def compose(choice: dict[str, Any] | None) -> Parts:
     teacher=make_teacher(),
     train_dataset=inputs.train_dataset(),
     eval_dataset=inputs.eval_dataset(),
-    find_bad_image=inputs.find_bad_image,
+    bad_image=inputs.bad_image,
     config=config(precision=chosen.precision, jit_compile=chosen.jit_compile),
     card={
       "choice": dataclasses.asdict(chosen),
