@@ -354,7 +354,7 @@ def _import_tensorflow(chosen: trials.Choice) -> None:
     chosen.tensor_float_32
   )
   for name, value in dataclasses.asdict(chosen).items():
-    logging.info("%s is %s", name, value)
+    logging.info("%s is %s", name, str(value).lower())
 
 
 def _make_model(

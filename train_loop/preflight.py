@@ -80,7 +80,9 @@ def candidates(asked: Asked, device: Device) -> list[Choice]:
     choice
     for choice in choices
     if (not open_precision or _is_native(choice, device))
-    and (choice.onednn or asked.onednn != AUTO or _onednn_acts(choice, device))
+    and (
+      choice.onednn or asked.onednn != AUTO or _onednn_may_slow(choice, device)
+    )
     and (
       not choice.tensor_float_32
       or asked.tensor_float_32 != AUTO
@@ -108,8 +110,12 @@ def _is_native(choice: Choice, device: Device) -> bool:
   )
 
 
-def _onednn_acts(choice: Choice, device: Device) -> bool:
-  """Returns whether oneDNN has a part in the step: XLA does without."""
+def _onednn_may_slow(choice: Choice, device: Device) -> bool:
+  """Returns whether the step may be faster without oneDNN.
+
+  It is made for x86 CPUs. XLA compiles most of the step by itself, and what
+  is left was never slower with oneDNN.
+  """
   return device.x86 and not device.gpu and not choice.jit_compile
 
 
@@ -157,7 +163,11 @@ def choose(
   if tried:
     logging.info("auto: measured before, and kept in %s", path)
   else:
-    logging.info("auto: measuring, once; to be kept in %s", path)
+    logging.info(
+      "auto: measuring for at most %.0f s, once; to be kept in %s",
+      BUDGET_SECONDS,
+      path,
+    )
     tried = measure(asked, job, start=start)
     if reference_of(tried) is not None:
       trial_cache.write(key, tried)
