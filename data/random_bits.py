@@ -32,6 +32,7 @@ class Purpose(enum.IntEnum):
   CROP_ROW = 1
   CROP_COLUMN = 2
   ERASE = 3
+  COLOR = 4
 
 
 def random_bits(*integers: Integer) -> tf.Tensor:
