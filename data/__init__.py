@@ -14,7 +14,8 @@ The way to a batch (TensorFlow):
 - `order`: which example stands at which place of the endless training stream
 - `augment`: random crop, flip and erasing, a function of the example alone
 - `color`: colour jitter and PCA noise, likewise
-- `image_ops`: AutoAugment's operations on images
+- `auto_augment`: RandAugment and TrivialAugment, likewise
+- `image_ops`: the operations that these two choose from
 - `pipeline`: the two of them as a `tf.data.Dataset` that starts at any step
 
 Nothing here is stateful: an example's place and its augmentation are functions

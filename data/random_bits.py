@@ -33,6 +33,8 @@ class Purpose(enum.IntEnum):
   CROP_COLUMN = 2
   ERASE = 3
   COLOR = 4
+  RAND_AUGMENT = 5
+  TRIVIAL_AUGMENT = 6
 
 
 def random_bits(*integers: Integer) -> tf.Tensor:
