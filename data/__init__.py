@@ -18,6 +18,9 @@ The way to a batch (TensorFlow):
 - `order`: which example stands at which place of the endless training stream
 - `reading`, `decode`: an encoded image, and its pixels at the size asked for
 - `augment`: random crop, flip and erasing, a function of the example alone
+- `color`: colour jitter and PCA noise, likewise
+- `auto_augment`: RandAugment and TrivialAugment, likewise
+- `image_ops`: the operations that these two choose from
 - `pipeline`: all of them as a `tf.data.Dataset` that starts at any step
 - `cache`: encoded images kept near, in memory or on disk
 - `inputs`: a run's sources and options, and the batches that they become

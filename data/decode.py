@@ -15,12 +15,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from data.random_bits import random_bits, uniform
+from data.random_bits import Purpose, random_bits, uniform
 
 CROP_ATTEMPTS = 10
 _REDUCTIONS = (1, 2, 4, 8)
-# What the random bits are for; data.augment has the first few numbers.
-_CROP = 16
 
 # From height and width to (top, left, height, width), all [] int32.
 Box = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
@@ -39,9 +37,10 @@ def crop_draws(keys: tf.Tensor) -> tf.Tensor:
     [batch, CROP_ATTEMPTS, 4] float32 in [0, 1): area, aspect, top, left.
   """
   attempts = tf.range(CROP_ATTEMPTS, dtype=tf.int64)[:, tf.newaxis]
-  purposes = tf.range(_CROP, _CROP + 4, dtype=tf.int64)
+  draws = tf.range(4, dtype=tf.int64)
   keys = keys[:, tf.newaxis, tf.newaxis]
-  return tf.cast(uniform(random_bits(keys, purposes, attempts)), tf.float32)
+  bits = random_bits(keys, Purpose.RESIZED_CROP, draws, attempts)
+  return tf.cast(uniform(bits), tf.float32)
 
 
 def random_resized_crop(

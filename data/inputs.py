@@ -38,6 +38,11 @@ class Inputs:
     random_resized_crop: of encoded images.
     flip: each example in every other epoch.
     pad_crop: pixels of padding before a random crop.
+    auto_augment: one of `names.AUTO_AUGMENTS`.
+    rand_augment_layers: operations that rand_augment applies.
+    rand_augment_magnitude: how strong they are.
+    color_jitter: of hue, saturation and brightness.
+    pca_noise: standard deviation of the colour noise.
     erasing_probability: of random erasing.
     cache: as of `cache.cached`.
     input_threads: threads that prepare batches; 0 leaves it to TensorFlow.
@@ -58,6 +63,11 @@ class Inputs:
   random_resized_crop: bool = False
   flip: bool = False
   pad_crop: int = 0
+  auto_augment: str = "none"
+  rand_augment_layers: int = 2
+  rand_augment_magnitude: float = 9.0
+  color_jitter: float = 0.0
+  pca_noise: float = 0.0
   erasing_probability: float = 0.0
   cache: str = "auto"
   input_threads: int = 0
@@ -71,6 +81,10 @@ class Inputs:
         image_size=self.image_size,
         random_resized_crop=self.random_resized_crop,
         eval_resize=self.eval_resize,
+      )
+    if self.pca_noise and self.image_shape[-1] == 1:
+      raise DataError(
+        f"pca_noise must be 0 for gray images, got {self.pca_noise}"
       )
     if self.cache not in CACHES:
       raise DataError(
@@ -193,6 +207,11 @@ class Inputs:
       seed=self.seed,
       flip=self.flip,
       pad_crop=self.pad_crop,
+      auto_augment=self.auto_augment,
+      rand_augment_layers=self.rand_augment_layers,
+      rand_augment_magnitude=self.rand_augment_magnitude,
+      color_jitter=self.color_jitter,
+      pca_noise=self.pca_noise,
       erasing_probability=self.erasing_probability,
       input_threads=self.input_threads,
       **options,

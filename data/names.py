@@ -12,6 +12,7 @@ DATASETS = (
   "npz",
   "tfds:NAME",
 )
+AUTO_AUGMENTS = ("none", "rand_augment", "trivial_augment")
 CACHES = ("auto", "memory", "disk", "none")
 
 # The arguments of `load` that are flags.

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from data import augment, decode, order, reading
+from data import augment, color, decode, order, reading
+from data import auto_augment as auto_augment_lib
 from data.encoded import AnySource, EncodedSource, require_sizes
+from data.names import AUTO_AUGMENTS
 from data.sources import Source
 
 Batch = dict[str, tf.Tensor]
@@ -32,6 +34,11 @@ def train_dataset(
   random_resized_crop: bool = False,
   flip: bool = False,
   pad_crop: int = 0,
+  auto_augment: str = "none",
+  rand_augment_layers: int = 2,
+  rand_augment_magnitude: float = 9.0,
+  color_jitter: float = 0.0,
+  pca_noise: float = 0.0,
   erasing_probability: float = 0.0,
   erasing_area: tuple[float, float] = (0.02, 0.4),
   erasing_aspect: tuple[float, float] = (0.3, 3.3),
@@ -57,6 +64,11 @@ def train_dataset(
     random_resized_crop: of encoded images; else the largest central square.
     flip: flips each example left to right in every other epoch.
     pad_crop: pixels of zero padding on each side before a random crop.
+    auto_augment: one of `names.AUTO_AUGMENTS`.
+    rand_augment_layers: operations that rand_augment applies.
+    rand_augment_magnitude: how strong they are, in [0, 10].
+    color_jitter: of hue, saturation and brightness; 0.4 in the paper.
+    pca_noise: standard deviation of the colour noise; 0.1 in the paper.
     erasing_probability: of random erasing.
     erasing_area: the part of the image that is erased, least and greatest.
     erasing_aspect: height / width of the rectangle, least and greatest.
@@ -81,6 +93,11 @@ def train_dataset(
     )
   if start_step < 0:
     raise ValueError(f"start_step must be at least 0, got {start_step}")
+  if auto_augment not in AUTO_AUGMENTS:
+    raise ValueError(
+      f"auto_augment must be one of {', '.join(AUTO_AUGMENTS)}, got"
+      f" {auto_augment!r}"
+    )
   require_sizes(
     source, image_size=image_size, random_resized_crop=random_resized_crop
   )
@@ -98,15 +115,28 @@ def train_dataset(
     }
 
   def augmented(examples: Batch) -> Batch:
+    keys = examples["key"]
     images = augment.crop_and_flip(
       examples["image"],
-      examples["key"],
+      keys,
       pad_crop=pad_crop,
       flipped=examples["flipped"] if flip else None,
     )
+    if auto_augment == "rand_augment":
+      images = auto_augment_lib.rand_augment(
+        images,
+        keys,
+        num_layers=rand_augment_layers,
+        magnitude=rand_augment_magnitude,
+      )
+    elif auto_augment == "trivial_augment":
+      images = auto_augment_lib.trivial_augment_wide(images, keys)
+    images = color.augment_color(
+      images, keys, color_jitter=color_jitter, pca_noise=pca_noise
+    )
     images = augment.random_erasing(
       images,
-      examples["key"],
+      keys,
       erasing_probability=erasing_probability,
       erasing_area=erasing_area,
       erasing_aspect=erasing_aspect,

@@ -194,13 +194,49 @@ def _define_augmentation(values: flags.FlagValues) -> None:
     lower_bound=0,
     flag_values=values,
   )
-  flags.DEFINE_float(
+  flags.DEFINE_enum(
+    "auto_augment",
+    "none",
+    ("none", "rand_augment", "trivial_augment"),
+    "Random operations on each training image: RandAugment's, or "
+    "TrivialAugment's one.",
+    flag_values=values,
+  )
+  flags.DEFINE_integer(
+    "rand_augment_layers",
+    2,
+    "How many operations RandAugment applies.",
+    lower_bound=0,
+    flag_values=values,
+  )
+  number = functools.partial(
+    flags.DEFINE_float, lower_bound=0.0, flag_values=values
+  )
+  number(
+    "rand_augment_magnitude",
+    9.0,
+    "How strong RandAugment's operations are.",
+    upper_bound=10.0,
+  )
+  number(
+    "color_jitter",
+    0.0,
+    "Scale hue, saturation and brightness by 1 ± this at random; 0.4 in the "
+    "paper.",
+    upper_bound=1.0,
+  )
+  number(
+    "pca_noise",
+    0.0,
+    "Standard deviation of noise along the principal axes of ImageNet's "
+    "colours; 0.1 in the paper.",
+    upper_bound=1.0,
+  )
+  number(
     "erasing_probability",
     0.0,
     "Probability of erasing a random rectangle of a training image.",
-    lower_bound=0.0,
     upper_bound=1.0,
-    flag_values=values,
   )
 
 
