@@ -185,7 +185,8 @@ def _applied(
   """
   chosen = below(len(_OPERATIONS), bits)
   # An operation costs only the examples that get it. (So it would in a map over
-  # examples with tf.switch_case, but at 32 x 32 that takes five times as long.)
+  # examples with tf.switch_case, which on small images takes several times as
+  # long.)
   groups = tf.dynamic_partition(
     tf.range(tf.size(chosen)), chosen, len(_OPERATIONS)
   )
