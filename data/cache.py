@@ -37,6 +37,7 @@ from data.sources import DataError, Source
 _SPARE = 0.5
 _BATCH = 256
 _PART = "train"
+_BYTES = "bytes"
 
 
 def cached(
@@ -83,7 +84,7 @@ def cached(
   )
   if cache == "none":
     return source
-  what = "bytes"
+  what = _BYTES
   examples = _encoded(source)
   if not random_crops:
     what = f"{image_size} {eval_resize} {replace} {on_bad_image is not None}"
@@ -157,8 +158,10 @@ def _on_disk(
   shards = tfrecord.find_shards(folder, _PART)
   sizes = np.array([os.path.getsize(shard) for shard in shards], np.int64)
   index = record_index.read(tfrecord.index_path(folder, _PART), sizes)
+  # Of pixels nothing can be bad, and what was left out has no place.
+  origin = source.examples if what == _BYTES else None
   return dataclasses.replace(
     source,
-    examples=Records(tuple(shards), index.shard, index.offset),
+    examples=Records(tuple(shards), index.shard, index.offset, origin=origin),
     labels=index.label.astype(np.int32),
   )

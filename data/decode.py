@@ -86,7 +86,7 @@ def random_resized_crop(
     )
 
   def box(height: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    return _random_box(height, width, draws, crop_area, crop_aspect)
+    return random_box(height, width, draws, crop_area, crop_aspect)
 
   return _crop_and_resize(contents, box, image_size, channels)
 
@@ -180,7 +180,7 @@ def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
   return tf.image.rgb_to_grayscale(tf.ensure_shape(rgb, [None, None, 3]))
 
 
-def _random_box(
+def random_box(
   height: tf.Tensor,
   width: tf.Tensor,
   draws: tf.Tensor,

@@ -56,12 +56,14 @@ class Records:
     shard: [examples] int32, which of the files holds the example.
     offset: [examples] int64, the byte where its record begins.
     image_feature: the feature that holds the encoded image.
+    origin: where they were read from, if these are a cache.
   """
 
   shards: tuple[str, ...]
   shard: np.ndarray
   offset: np.ndarray
   image_feature: str = "image/encoded"
+  origin: Examples | None = None
 
   def __len__(self) -> int:
     return len(self.shard)
@@ -69,11 +71,16 @@ class Records:
   def take(self, indices: np.ndarray) -> Records:
     """Returns the examples at `indices`, in that order."""
     return dataclasses.replace(
-      self, shard=self.shard[indices], offset=self.offset[indices]
+      self,
+      shard=self.shard[indices],
+      offset=self.offset[indices],
+      origin=self.origin and self.origin.take(indices),
     )
 
   def place(self, index: int) -> str:
     """Returns where an example stands, for a message."""
+    if self.origin is not None:
+      return self.origin.place(index)
     return f"{self.shards[self.shard[index]]} at byte {self.offset[index]}"
 
 
