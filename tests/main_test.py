@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,8 +13,13 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 
+from data import DATASETS, Inputs, inputs
+from data.names import AUTO_AUGMENTS, CACHES, LOAD_FLAGS
+from tests import pictures
 from tests.project import ROOT
+from train_loop import flags as flags_lib
 from train_loop import reporting
 
 SMALL = (
@@ -114,6 +120,12 @@ def test_a_run_is_a_teacher(finished, tmp_path):
     (["--data_dir=/nowhere"], ["/nowhere"]),
     (["--dataset=fashion_mnist", "--data_dir=/"], ["/", "ubyte"]),
     (["--mode=eval"], ["workdir must hold a run"]),
+    (["--mode=convert"], ["output_dir must be given"]),
+    (["--dataset=imagenet"], ["dataset", "tfds:NAME", "'imagenet'"]),
+    (["--dataset=image_folder"], ["data_dir must be given"]),
+    (["--labels=x.csv"], ["labels must be left out for dataset=digits"]),
+    (["--image_size=8"], ["image_size", "digits"]),
+    (["--cache=disk"], ["cache", "digits"]),
     (["--teacher=/nowhere"], ["teacher", "'/nowhere'", ".keras"]),
     (["--steps_per_loop=0"], ["steps_per_loop", "auto", "'0'"]),
   ],
@@ -129,6 +141,94 @@ def test_a_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
   for word in words:
     assert word in line
   assert not (tmp_path / "w").exists()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  return pictures.write_folder(
+    tmp_path_factory.mktemp("folder"), counts=(("train", 12), ("val", 6))
+  )
+
+
+FILES = (*SMALL[1:], "--epochs=1", "--image_size=16", "--flip")
+
+
+def test_files_and_the_records_made_of_them_train_alike(folder, tmp_path):
+  output = tmp_path / "records"
+  done = command(
+    "--mode=convert",
+    "--dataset=image_folder",
+    f"--data_dir={folder}",
+    f"--output_dir={output}",
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stdout == f"{output} is written: 36 train, 18 validation\n"
+  finals = []
+  for dataset, data_dir in (("image_folder", folder), ("tfrecord", output)):
+    done = command(
+      *FILES,
+      f"--dataset={dataset}",
+      f"--data_dir={data_dir}",
+      f"--workdir={tmp_path / dataset}",
+    )
+    assert done.returncode == 0, done.stderr
+    card = json.loads((tmp_path / dataset / "run_card.json").read_text())
+    names = ("loss", "eval_loss", "eval_top1", "eval_examples")
+    finals.append({name: card["final"][name] for name in names})
+  assert finals[0] == finals[1]
+  assert finals[0]["eval_examples"] == 18
+
+
+def test_check_data_reports_and_draws(folder, tmp_path):
+  arguments = (
+    "--mode=check_data",
+    "--dataset=image_folder",
+    f"--data_dir={folder}",
+    "--image_size=16",
+    f"--workdir={tmp_path}",
+  )
+  done = command(*arguments)
+  assert done.returncode == 0, done.stderr
+  assert "train: 36 images, 0 bad" in done.stdout
+  assert {"check_data.json", "check_data.png"} == set(os.listdir(tmp_path))
+
+
+def test_a_bad_image_is_status_2_or_skipped(folder, tmp_path):
+  root = shutil.copytree(folder, tmp_path / "data")
+  bad = sorted(root.glob("train/red/*"))[4]
+  bad.write_bytes(bad.read_bytes()[:200])
+  workdir = tmp_path / "run"
+  arguments = (
+    *FILES,
+    "--dataset=image_folder",
+    f"--data_dir={root}",
+    f"--workdir={workdir}",
+    "--cache=none",
+  )
+  done = command("--mode=check_data", *arguments)
+  assert done.returncode == 2
+  assert f"1 images cannot be decoded, the first is {bad}" in done.stderr
+  done = command(*arguments)
+  assert done.returncode == 2, done.stderr
+  (line,) = own_lines(done.stderr)
+  assert f"image {bad} (class red) cannot be decoded: replace it" in line
+  assert "Traceback" not in done.stderr
+  done = command(*arguments, "--on_bad_image=skip")
+  assert done.returncode == 0, done.stderr
+  assert str(bad) in (workdir / "bad_images.txt").read_text()
+
+
+def test_the_choices_of_data_flags_are_those_of_data():
+  values = flags.FlagValues()
+  flags_lib.define(DATASETS, values)
+  assert tuple(values["cache"].parser.enum_values) == CACHES
+  assert tuple(values["auto_augment"].parser.enum_values) == AUTO_AUGMENTS
+  defaults = {field.name: field.default for field in dataclasses.fields(Inputs)}
+  for name in (*LOAD_FLAGS, *inputs.flag_names()):
+    assert name in values
+    default = defaults.get(name, dataclasses.MISSING)
+    if default is not dataclasses.MISSING:
+      assert values[name].default == default
 
 
 def test_help_lists_the_flags_and_imports_no_tensorflow():

@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import tiny
+from data import convert, image_folder
+from tests import pictures, tiny
 from train_loop import Stopped, loop, reporting, train_and_evaluate
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def run_process(workdir, *seconds):
+def run_process(workdir, **options):
   """Runs `tests.tiny_run`; returns its exit status."""
   command = [sys.executable, "-m", "tests.tiny_run", str(workdir)]
-  done = subprocess.run(
-    [*command, *map(str, seconds)], cwd=ROOT, capture_output=True, text=True
-  )
+  command += [f"--{name}={value}" for name, value in options.items()]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
   assert done.returncode in (0, -signal.SIGKILL), done.stderr
   return done.returncode
 
@@ -76,13 +76,35 @@ def test_the_same_seed_twice_gives_the_same_bits(uninterrupted, tmp_path):
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
   uninterrupted, tmp_path
 ):
+  kill_and_go_on(tmp_path)
+  require_equal(uninterrupted, tmp_path)
+
+
+def kill_and_go_on(workdir, **options):
+  """Kills a run some times, then lets it end."""
   moments = random.Random()
   kills = 0
-  while kills < 4 and run_process(tmp_path, moments.uniform(0.0, 1.0)):
+  while kills < 4 and run_process(
+    workdir, seconds=moments.uniform(0.0, 1.0), **options
+  ):
     kills += 1
-  run_process(tmp_path)
+  run_process(workdir, **options)
   assert kills, "the run ended before it was killed once"
-  require_equal(uninterrupted, tmp_path)
+
+
+@pytest.mark.parametrize("dataset", ["image_folder", "tfrecord"])
+def test_so_does_a_run_on_files(dataset, tmp_path):
+  folder = pictures.write_folder(
+    tmp_path / "folder", counts=(("train", 30), ("val", 9))
+  )
+  if dataset == "tfrecord":
+    output = str(tmp_path / "records")
+    convert.convert(*image_folder.load(str(folder)), output, shard_bytes=20_000)
+    folder = output
+  options = {"dataset": dataset, "data_dir": folder}
+  assert run_process(tmp_path / "whole", **options) == 0
+  kill_and_go_on(tmp_path / "parts", **options)
+  require_equal(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_stopping_saves_and_going_on_gives_the_same_bits(tmp_path):

@@ -1,28 +1,35 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Trains the tiny problem as a process of its own, which may kill itself.
+"""Trains the tiny network as a process of its own, which may kill itself.
 
-    python -m tests.tiny_run WORKDIR [SECONDS]
+    python -m tests.tiny_run WORKDIR [--seconds=S] [--dataset=NAME --data_dir=D]
 
-With SECONDS the process sends itself SIGKILL that long after its first call of
+With seconds the process sends itself SIGKILL that long after its first call of
 the loop, wherever it then is: in a step, an evaluation, a checkpoint, a log.
+Without a data set it trains on arrays.
 """
 
 from __future__ import annotations
 
-import functools
+import argparse
 import os
 import signal
-import sys
 import threading
 
-from data import pipeline, sources
+import data
+from data import sources
 from tests import tiny
 from train_loop import train_and_evaluate
 
 
-def main(workdir: str, seconds: float | None = None) -> None:
+def main() -> None:
   """Trains; every part of the state that a checkpoint must hold is in use."""
+  parser = argparse.ArgumentParser()
+  parser.add_argument("workdir")
+  parser.add_argument("--seconds", type=float)
+  parser.add_argument("--dataset")
+  parser.add_argument("--data_dir")
+  arguments = parser.parse_args()
   config = tiny.config(
     total_steps=240,
     log_every_steps=7,
@@ -36,37 +43,51 @@ def main(workdir: str, seconds: float | None = None) -> None:
   timers: list[threading.Timer] = []
 
   def should_stop() -> bool:
-    if seconds is not None and not timers:
+    if arguments.seconds is not None and not timers:
       timers.append(
-        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+        threading.Timer(
+          arguments.seconds, os.kill, (os.getpid(), signal.SIGKILL)
+        )
       )
       timers[0].start()
     return False
 
-  images, labels = tiny.arrays(256)
-  source = sources.Source(
-    images=images,
-    labels=labels,
-    class_names=tuple("abcd"),
-    name="quarters",
-  )
-  train_dataset = functools.partial(
-    pipeline.train_dataset,
-    source,
-    global_batch_size=config.loop.global_batch_size,
-    seed=config.loop.seed,
-    pad_crop=1,
-    erasing_probability=0.25,
-  )
+  inputs = make_inputs(arguments.dataset, arguments.data_dir)
   train_and_evaluate(
     tiny.model(),
-    lambda step: train_dataset(start_step=step),
-    tiny.dataset(100, seed=1),
+    inputs.train_dataset(),
+    inputs.eval_dataset(),
     config,
-    workdir,
+    arguments.workdir,
     should_stop=should_stop,
   )
 
 
+def make_inputs(dataset: str | None, data_dir: str) -> data.Inputs:
+  """Returns batches of 32, augmented in every way that the data allow."""
+  options = {
+    "global_batch_size": 32,
+    "seed": 3,
+    "flip": dataset is not None,
+    "pad_crop": 1,
+    "erasing_probability": 0.25,
+  }
+  if dataset is None:
+    train, validation = (
+      sources.Source(*tiny.arrays(count, seed=seed), tuple("abcd"), "quarters")
+      for count, seed in ((256, 0), (100, 1))
+    )
+  else:
+    train, validation = data.load(dataset, data_dir, image_channels=1)
+    options |= {
+      "image_size": 8,
+      "random_resized_crop": True,
+      "color_jitter": 0.2,
+      "auto_augment": "trivial_augment",
+      "cache": "none",
+    }
+  return data.Inputs(train=train, validation=validation, **options)
+
+
 if __name__ == "__main__":
-  main(sys.argv[1], *map(float, sys.argv[2:]))
+  main()
