@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from benchmarks.harness import Contender
+from benchmarks.harness import ONEDNN, Contender
 
 OURS = "train_loop"
 # As installed: what TensorFlow does by itself, whatever the shell says.
 AS_INSTALLED = {"TF_ENABLE_ONEDNN_OPTS": None}
-ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "1"}
 
 # PyPI's package of the name orbit is about satellites. TensorFlow's Orbit comes
 # with the model garden, whose other dependencies it does not need, and which

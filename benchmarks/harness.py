@@ -28,6 +28,8 @@ from typing import IO, Any, Callable
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SET_UP_SECONDS = 900.0
 
+ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "1"}
+
 Record = dict[str, Any]
 
 
@@ -266,20 +268,29 @@ def _asking(child: Child, seconds: float) -> Callable[[], Record]:
 
 def machine() -> Record:
   """Returns what this machine is, by a process that looks for us."""
-  command = [sys.executable, "-m", "benchmarks.machine_peak"]
-  environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+  record = parse_record(last_line(run_to_end("benchmarks.machine_peak")))
+  assert record is not None
+  return record
+
+
+def run_to_end(module: str, *arguments: str) -> str:
+  """Runs one of our modules in a process of its own; returns its output.
+
+  Raises:
+    ChildFailed: its exit status is not 0.
+  """
+  contender = Contender(module, module, environment=ONEDNN)
   finished = subprocess.run(
-    command,
+    contender.command(arguments),
     cwd=ROOT,
-    env={**environment, "TF_ENABLE_ONEDNN_OPTS": "1"},
+    env=contender.variables(),
     capture_output=True,
     text=True,
     check=False,
   )
-  record = parse_record(last_line(finished.stdout))
-  if record is None:
+  if finished.returncode:
     raise ChildFailed(last_line(finished.stderr))
-  return record
+  return finished.stdout
 
 
 def measure_alone(

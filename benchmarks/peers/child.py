@@ -8,10 +8,11 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
 from benchmarks.cases import CASES, Case
@@ -57,9 +58,9 @@ def _parser(
   add("--jit_compile", choices=("true", "false"), default="false")
   add("--compile", action="store_true", help="torch.compile the network")
   add("--tuned", action="store_true", help="model.fit with steps_per_execution")
-  add("--recipe", default="fashion_mnist", help="the recipe to train by")
   add("--pad_crop", type=int, default=0, help="shift by up to so many pixels")
-  add("--epochs", type=float, help="give up after so many; unset: recipe's")
+  add("--epochs", type=float, help="how many to train; unset: the recipe's")
+  add("--folder", help="of JPEG files, a folder a class")
   add("--target", type=float, default=1.0, help="stop at this test accuracy")
   add("--seed", type=int, default=0, help="of weights and order")
   return parser
@@ -133,6 +134,100 @@ class Timed:
         return seconds / self._steps
       needed = 1.2 * self._seconds / max(seconds, 1e-6)
       self._steps *= min(100, math.ceil(needed))
+
+
+def epoch_rate(images: int, seconds: float) -> dict[str, float]:
+  """Returns the record of an epoch."""
+  return {
+    "images_per_second": images / seconds,
+    "seconds": seconds,
+    "peak_rss_bytes": peak_rss_bytes(),
+  }
+
+
+def input_rate(
+  run: Callable[[int], None],
+  *,
+  batch_size: int,
+  seconds: float,
+  cores: int | None = None,
+) -> Measure:
+  """Returns what measures the rate of an input pipeline.
+
+  Args:
+    run: takes a number of batches.
+    batch_size: images a batch.
+    seconds: the least time to measure.
+    cores: how many the pipeline may use; None is all.
+  """
+  cores = cores or os.cpu_count() or 1
+  run(2)
+  timed = Timed(run, steps=2, seconds=seconds)
+
+  def measure() -> dict[str, Any]:
+    rate = batch_size / timed()
+    return {
+      "images_per_second": rate,
+      "images_per_second_and_core": rate / cores,
+      "peak_rss_bytes": peak_rss_bytes(),
+    }
+
+  return measure
+
+
+class Race:
+  """The way to a test accuracy; evaluation takes no time in it."""
+
+  def __init__(self, target: float) -> None:
+    self._target = target
+    self._steps = 0
+    self._seconds = 0.0
+    self._curve: list[dict[str, float]] = []
+
+  @property
+  def won(self) -> bool:
+    """Whether the target was reached."""
+    return any(point["top1"] >= self._target for point in self._curve)
+
+  def trained(self, steps: int, seconds: float) -> None:
+    """Notes steps, and the seconds that they took."""
+    self._steps += steps
+    self._seconds += seconds
+
+  def evaluated(self, top1: float) -> None:
+    """Notes the accuracy at this point."""
+    self._curve.append(
+      {"step": self._steps, "seconds": self._seconds, "top1": top1}
+    )
+
+  def run(
+    self,
+    train: Callable[[int], None],
+    evaluate: Callable[[], float],
+    parts: Iterable[int],
+  ) -> None:
+    """Trains and evaluates in turns.
+
+    Args:
+      train: takes a number of steps and waits for them.
+      evaluate: returns the test accuracy.
+      parts: the steps between two evaluations.
+    """
+    for steps in parts:
+      start = time.perf_counter()
+      train(steps)
+      self.trained(steps, time.perf_counter() - start)
+      self.evaluated(evaluate())
+      if self.won:
+        return
+
+  def record(self) -> dict[str, Any]:
+    """Returns the whole curve."""
+    return {
+      "curve": self._curve,
+      "seconds": self._seconds,
+      "best_top1": max(point["top1"] for point in self._curve),
+    }
 
 
 def peak_rss_bytes() -> int:

@@ -60,6 +60,12 @@ class Block(nn.Module):
     return self.relu(self.branch(x) + self.shortcut(x))
 
 
+def last_batch_norm(block: Block) -> nn.BatchNorm2d:
+  """Returns the BatchNorm that ends a block's branch."""
+  norms = [m for m in block.branch.modules() if isinstance(m, nn.BatchNorm2d)]
+  return norms[-1]
+
+
 class SubsampleAndPad(nn.Module):
   """Every second pixel, and new channels of zeros: no parameters."""
 
