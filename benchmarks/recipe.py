@@ -11,6 +11,7 @@ from absl import flags
 
 import data
 from benchmarks.cases import Case
+from data import fashion_mnist
 from train_loop import config as config_lib
 from train_loop import flags as flags_lib
 
@@ -58,7 +59,7 @@ def load(*arguments: str) -> Recipe:
   flags.DEFINE_multi_string("flagfile", [], "", flag_values=values)
   command = ["train_loop", f"--recipe={RECIPE}", *arguments]
   values(flags_lib.expand_recipe(command))
-  train, test = data.load(values.dataset, values.data_dir)
+  train, test = fashion_mnist.load(values.data_dir)
   config = flags_lib.config_from_flags(
     values,
     examples_per_epoch=train.num_examples,

@@ -2,18 +2,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """From bytes on disk to a batch.
 
-Sources (NumPy alone) hold a whole data set as arrays:
+Sources (NumPy alone), of arrays or of encoded images:
 
 - `fashion_mnist`: Fashion-MNIST's four files, found, downloaded and checked
 - `digits`: the 1,797 digits that ship with scikit-learn
 - `synthetic`: a learnable problem made from a seed
-- `arrays`: images and labels that a program already has
+- `arrays`, `npz`: images and labels in memory, or in a NumPy archive
+- `image_folder`, `csv_table`: image files, in a folder a class or in a table
+- `tfrecord`, `record_index`: TFRecord files, read in any order
+- `tfds`: TensorFlow Datasets
+- `encoded`: encoded images as a source, and the parts that any is split into
 
 The way to a batch (TensorFlow):
 
 - `order`: which example stands at which place of the endless training stream
+- `reading`, `decode`: an encoded image, and its pixels at the size asked for
 - `augment`: random crop, flip and erasing, a function of the example alone
-- `pipeline`: the two of them as a `tf.data.Dataset` that starts at any step
+- `color`: colour jitter and PCA noise, likewise
+- `auto_augment`: RandAugment and TrivialAugment, likewise
+- `image_ops`: the operations that these two choose from
+- `pipeline`: all of them as a `tf.data.Dataset` that starts at any step
+- `cache`: encoded images kept near, in memory or on disk
+- `inputs`: a run's sources and options, and the batches that they become
+
+Besides: `convert` writes any source as TFRecord files, `check` goes through
+one and tells what it holds, `scan` is how both do it, and `bad_images` lists
+what cannot be decoded.
 
 Nothing here is stateful: an example's place and its augmentation are functions
 of `(seed, epoch, index)`, so a run continues from one integer, its step.
@@ -21,42 +35,18 @@ of `(seed, epoch, index)`, so a run continues from one integer, its step.
 
 from __future__ import annotations
 
+from data.encoded import AnySource, EncodedSource
+from data.inputs import Inputs
+from data.loading import load
 from data.names import DATASETS
 from data.sources import DataError, Source
 
-__all__ = ["DATASETS", "DataError", "Source", "load"]
-
-
-def load(dataset: str, data_dir: str = "") -> tuple[Source, Source]:
-  """Loads a data set by its name.
-
-  Args:
-    dataset: one of `DATASETS`.
-    data_dir: the folder that holds its files; "" looks in the usual places.
-
-  Returns:
-    The training source and the test source.
-
-  Raises:
-    DataError: where the name is unknown, or the data are missing or damaged.
-  """
-  if dataset == "fashion_mnist":
-    from data import fashion_mnist
-
-    return fashion_mnist.load(data_dir)
-  if dataset not in DATASETS:
-    raise DataError(
-      f"dataset must be one of {', '.join(DATASETS)}, got {dataset!r}"
-    )
-  if data_dir:
-    raise DataError(
-      f"data_dir must be empty for dataset={dataset}, which reads no files,"
-      f" got {data_dir!r}"
-    )
-  if dataset == "digits":
-    from data import digits
-
-    return digits.load()
-  from data import synthetic
-
-  return synthetic.make(2048, (32, 32, 3))
+__all__ = [
+  "DATASETS",
+  "AnySource",
+  "DataError",
+  "EncodedSource",
+  "Inputs",
+  "Source",
+  "load",
+]

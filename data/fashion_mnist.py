@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
+from data import user_cache
 from data.idx import read_idx
 from data.sources import DataError, Source
 
@@ -122,11 +123,8 @@ def load(data_dir: str = "") -> tuple[Source, Source]:
 
 
 def cache_folder() -> str:
-  """The folder that fetched files are kept in, by the XDG specification."""
-  base = os.environ.get("XDG_CACHE_HOME", "")
-  if not os.path.isabs(base):  # The specification has it ignored then.
-    base = os.path.join(os.path.expanduser("~"), ".cache")
-  return os.path.join(base, "train_loop", "fashion_mnist")
+  """The folder that fetched files are kept in."""
+  return user_cache.folder("fashion_mnist")
 
 
 def _system_folders() -> list[str]:

@@ -1,5 +1,25 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The names that `--dataset` accepts; needs no TensorFlow and no NumPy."""
+"""The names that the data flags accept; needs no TensorFlow and no NumPy."""
 
-DATASETS = ("fashion_mnist", "digits", "synthetic")
+DATASETS = (
+  "fashion_mnist",
+  "digits",
+  "synthetic",
+  "image_folder",
+  "csv",
+  "tfrecord",
+  "npz",
+  "tfds:NAME",
+)
+AUTO_AUGMENTS = ("none", "rand_augment", "trivial_augment")
+CACHES = ("auto", "memory", "disk", "none")
+
+# The arguments of `load` that are flags.
+LOAD_FLAGS = (
+  "data_dir",
+  "labels",
+  "label_offset",
+  "validation_fraction",
+  "image_channels",
+)

@@ -5,28 +5,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from data import augment, order
+from data import augment, color, decode, order, reading
+from data import auto_augment as auto_augment_lib
+from data.encoded import AnySource, EncodedSource, require_sizes
+from data.names import AUTO_AUGMENTS
 from data.sources import Source
 
 Batch = dict[str, tf.Tensor]
+# Called with the index of an example that cannot be decoded.
+OnBadImage = Callable[[int], None]
+
+# A bad training image gives way to the first good one of so many after it.
+_REPLACEMENTS = 8
 
 
 def train_dataset(
-  source: Source,
+  source: AnySource,
   *,
   global_batch_size: int,
   seed: int,
   start_step: int = 0,
+  image_size: int = 0,
+  random_resized_crop: bool = False,
   flip: bool = False,
   pad_crop: int = 0,
+  auto_augment: str = "none",
+  rand_augment_layers: int = 2,
+  rand_augment_magnitude: float = 9.0,
+  color_jitter: float = 0.0,
+  pca_noise: float = 0.0,
   erasing_probability: float = 0.0,
   erasing_area: tuple[float, float] = (0.02, 0.4),
   erasing_aspect: tuple[float, float] = (0.3, 3.3),
   erasing_fill: int | Sequence[int] = 0,
+  on_bad_image: OnBadImage | None = None,
+  input_threads: int = 0,
+  data_service: str = "",
 ) -> tf.data.Dataset:
   """The endless training stream, from a step on.
 
@@ -36,17 +55,30 @@ def train_dataset(
   example comes exactly once an epoch whatever the batch size.
 
   Args:
-    source: the examples; TensorFlow holds one copy of them, however many
+    source: the examples; of arrays TensorFlow holds one copy, however many
       batches are in flight, and no graph does (so 2 GB is no limit).
     global_batch_size: examples a step, over all replicas; at least 1.
     seed: in [0, 2^63); decides order and augmentation.
     start_step: the step of the first batch; at least 0.
+    image_size: height and width that encoded images get; 0 for arrays.
+    random_resized_crop: of encoded images; else the largest central square.
     flip: flips each example left to right in every other epoch.
     pad_crop: pixels of zero padding on each side before a random crop.
+    auto_augment: one of `names.AUTO_AUGMENTS`.
+    rand_augment_layers: operations that rand_augment applies.
+    rand_augment_magnitude: how strong they are, in [0, 10].
+    color_jitter: of hue, saturation and brightness; 0.4 in the paper.
+    pca_noise: standard deviation of the colour noise; 0.1 in the paper.
     erasing_probability: of random erasing.
     erasing_area: the part of the image that is erased, least and greatest.
     erasing_aspect: height / width of the rectangle, least and greatest.
     erasing_fill: the value the rectangle gets, or one a channel.
+    on_bad_image: called with the index of each encoded image that cannot be
+      decoded, which the next one in the source's order then replaces; None
+      fails instead, with TensorFlow's error.
+    input_threads: threads that prepare batches; 0 leaves it to TensorFlow.
+    data_service: the address of a tf.data service's dispatcher, as
+      grpc://host:port, whose workers prepare the batches; "" is this process.
 
   Returns:
     Batches {"image": [global_batch_size, height, width, channels] uint8,
@@ -61,85 +93,309 @@ def train_dataset(
     )
   if start_step < 0:
     raise ValueError(f"start_step must be at least 0, got {start_step}")
-  images, labels = _on_host(source)
+  if auto_augment not in AUTO_AUGMENTS:
+    raise ValueError(
+      f"auto_augment must be one of {', '.join(AUTO_AUGMENTS)}, got"
+      f" {auto_augment!r}"
+    )
+  require_sizes(
+    source, image_size=image_size, random_resized_crop=random_resized_crop
+  )
 
-  def batch_at(step: tf.Tensor) -> Batch:
+  def order_of(step: tf.Tensor) -> Batch:
     epochs, indices = order.examples_at(
       order.batch_positions(step, global_batch_size),
       num_examples=source.num_examples,
       seed=seed,
     )
-    keys = augment.example_keys(seed, epochs, indices)
-    flips = augment.alternating_flips(seed, epochs, indices)
-    batch = augment.crop_and_flip(
-      tf.gather(images, indices),
+    return {
+      "index": indices,
+      "key": augment.example_keys(seed, epochs, indices),
+      "flipped": augment.alternating_flips(seed, epochs, indices),
+    }
+
+  def augmented(examples: Batch) -> Batch:
+    keys = examples["key"]
+    images = augment.crop_and_flip(
+      examples["image"],
       keys,
       pad_crop=pad_crop,
-      flipped=flips if flip else None,
+      flipped=examples["flipped"] if flip else None,
     )
-    batch = augment.random_erasing(
-      batch,
+    if auto_augment == "rand_augment":
+      images = auto_augment_lib.rand_augment(
+        images,
+        keys,
+        num_layers=rand_augment_layers,
+        magnitude=rand_augment_magnitude,
+      )
+    elif auto_augment == "trivial_augment":
+      images = auto_augment_lib.trivial_augment_wide(images, keys)
+    images = color.augment_color(
+      images, keys, color_jitter=color_jitter, pca_noise=pca_noise
+    )
+    images = augment.random_erasing(
+      images,
       keys,
       erasing_probability=erasing_probability,
       erasing_area=erasing_area,
       erasing_aspect=erasing_aspect,
       erasing_fill=erasing_fill,
     )
-    return {"image": batch, "label": tf.gather(labels, indices)}
+    return {"image": images, "label": examples["label"]}
 
   steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-  return _in_parallel(steps, batch_at)
+  if isinstance(source, Source):
+    gather = _make_gather(source)
+    batches = _mapped(steps, lambda step: augmented(gather(order_of(step))))
+    return _finished(batches, input_threads, data_service)
+
+  def drawn(step: tf.Tensor) -> Batch:
+    examples = order_of(step)
+    if random_resized_crop:
+      examples["draws"] = decode.crop_draws(examples["key"])
+    return examples
+
+  load = _make_load(source, image_size=image_size)
+  examples = _mapped(steps, drawn).unbatch()
+  if on_bad_image is not None:
+    load = _replacing(load, source, image_size, _REPLACEMENTS, on_bad_image)
+  examples = _mapped(examples, load).batch(
+    global_batch_size, drop_remainder=True
+  )
+  return _finished(_mapped(examples, augmented), input_threads, data_service)
 
 
-def eval_dataset(source: Source, *, batch_size: int) -> tf.data.Dataset:
+def eval_dataset(
+  source: AnySource,
+  *,
+  batch_size: int,
+  image_size: int = 0,
+  eval_resize: int = 0,
+  on_bad_image: OnBadImage | None = None,
+  input_threads: int = 0,
+  data_service: str = "",
+) -> tf.data.Dataset:
   """Every example once, in the source's order; the last batch may be short.
 
   Args:
     source: the examples.
     batch_size: at least 1.
+    image_size: height and width that encoded images get; 0 for arrays.
+    eval_resize: what the shorter side of an encoded image is taken to be, of
+      which the central image_size is cut out; 0 is image_size.
+    on_bad_image: called with the index of each encoded image that cannot be
+      decoded, which is then left out; None fails instead.
+    input_threads: threads that prepare batches; 0 leaves it to TensorFlow.
+    data_service: the address of a tf.data service's dispatcher, as
+      grpc://host:port, whose workers prepare the batches; "" is this process.
 
   Returns:
     Batches as of `train_dataset`, without augmentation.
 
   Raises:
-    ValueError: where batch_size is out of range.
+    ValueError: where an argument is out of range.
   """
   if batch_size < 1:
     raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-  images, labels = _on_host(source)
+  require_sizes(source, image_size=image_size, eval_resize=eval_resize)
   num_examples = source.num_examples
+  if isinstance(source, Source):
+    gather = _make_gather(source)
 
-  def batch_from(start: tf.Tensor) -> Batch:
-    end = tf.minimum(start + batch_size, num_examples)
-    return {"image": images[start:end], "label": labels[start:end]}
+    def batch_from(start: tf.Tensor) -> Batch:
+      end = tf.minimum(start + batch_size, num_examples)
+      return _image_and_label(gather({"index": tf.range(start, end)}))
 
-  starts = tf.data.Dataset.range(0, num_examples, batch_size)
-  return _in_parallel(starts, batch_from)
+    starts = tf.data.Dataset.range(0, num_examples, batch_size)
+    return _finished(_mapped(starts, batch_from), input_threads, data_service)
+
+  examples = central_crops(
+    source,
+    image_size=image_size,
+    eval_resize=eval_resize,
+    replace=False,
+    on_bad_image=on_bad_image,
+  )
+  return _finished(examples.batch(batch_size), input_threads, data_service)
 
 
-def _on_host(source: Source) -> tuple[tf.Tensor, tf.Tensor]:
-  """The arrays as tensors in host memory, which each batch reads in place.
+def central_crops(
+  source: EncodedSource,
+  *,
+  image_size: int,
+  eval_resize: int = 0,
+  replace: bool,
+  on_bad_image: OnBadImage | None,
+) -> tf.data.Dataset:
+  """Every encoded image once, in the source's order, decoded.
 
-  On a machine with an accelerator TensorFlow would place them there, out of
-  the pipeline's reach.
+  Args:
+    source: the examples.
+    image_size: height and width of the result.
+    eval_resize: as of `eval_dataset`.
+    replace: whether what `train_dataset` would put in the place of a bad image
+      stands there, or nothing does.
+    on_bad_image: as of `train_dataset`.
+
+  Returns:
+    Examples {"image": [image_size, image_size, channels] uint8,
+    "label": [] int32}.
   """
+  load = _make_load(source, image_size=image_size, eval_resize=eval_resize)
+  if on_bad_image is not None:
+    candidates = _REPLACEMENTS if replace else 1
+    load = _replacing(load, source, image_size, candidates, on_bad_image)
+  indices = tf.data.Dataset.range(source.num_examples)
+  examples = _mapped(indices.map(lambda index: {"index": index}), load)
+  if on_bad_image is not None:
+    examples = examples.filter(lambda example: example["index"] >= 0)
+  return examples.map(_image_and_label)
+
+
+def _image_and_label(examples: Batch) -> Batch:
+  return {"image": examples["image"], "label": examples["label"]}
+
+
+def _make_gather(source: Source) -> Callable[[Batch], Batch]:
+  """Returns the function that adds image and label to indices, [batch]."""
+  # On a machine with an accelerator TensorFlow would place them there, out of
+  # the pipeline's reach.
   with tf.device("/CPU:0"):
     images = tf.convert_to_tensor(source.images)
     labels = tf.convert_to_tensor(source.labels)
-  return images, labels
+
+  def gather(examples: Batch) -> Batch:
+    return {
+      **examples,
+      "image": tf.gather(images, examples["index"]),
+      "label": tf.gather(labels, examples["index"]),
+    }
+
+  return gather
 
 
-def _in_parallel(
-  numbers: tf.data.Dataset, batch_of: Callable[[tf.Tensor], Batch]
+def _make_load(
+  source: EncodedSource, *, image_size: int, eval_resize: int = 0
+) -> Callable[[Batch], Batch]:
+  """Returns the function that adds image and label to an index, []."""
+  read = reading.make_read(source.examples)
+  with tf.device("/CPU:0"):
+    labels = tf.convert_to_tensor(source.labels)
+
+  def load(example: Batch) -> Batch:
+    contents = read(example["index"])
+    if "draws" in example:
+      image = decode.random_resized_crop(
+        contents,
+        example["draws"],
+        image_size=image_size,
+        channels=source.channels,
+      )
+    else:
+      image = decode.central_crop(
+        contents,
+        image_size=image_size,
+        channels=source.channels,
+        eval_resize=eval_resize,
+      )
+    loaded = {
+      **example,
+      "image": image,
+      "label": tf.gather(labels, example["index"]),
+    }
+    loaded.pop("draws", None)
+    return loaded
+
+  return load
+
+
+def _replacing(
+  load: Callable[[Batch], Batch],
+  source: EncodedSource,
+  image_size: int,
+  candidates: int,
+  on_bad_image: OnBadImage,
+) -> Callable[[Batch], Batch]:
+  """Returns a `load` that takes the first good one of some examples in a row.
+
+  Where none of them is good, the index is -1.
+  """
+  number = source.num_examples
+
+  def load_good(example: Batch) -> Batch:
+    asked = example["index"]
+    tried = tf.data.Dataset.range(asked, asked + candidates).map(
+      lambda index: load({**example, "index": index % number})
+    )
+    none = {name: value for name, value in example.items() if name != "draws"}
+    none["index"] = tf.constant(-1, tf.int64)
+    shape = [image_size, image_size, source.channels]
+    none["image"] = tf.zeros(shape, tf.uint8)
+    none["label"] = tf.constant(0, tf.int32)
+    # Errors that a map meets can be caught in a dataset, and nowhere else.
+    loaded = (
+      tried.ignore_errors()
+      .concatenate(tf.data.Dataset.from_tensors(none))
+      .take(1)
+      .get_single_element()
+    )
+
+    def report() -> tf.Tensor:
+      return tf.numpy_function(_reporting(on_bad_image), [asked], tf.int64)
+
+    with tf.control_dependencies(
+      [tf.cond(loaded["index"] != asked, report, lambda: asked)]
+    ):
+      loaded["image"] = tf.identity(loaded["image"])
+    if candidates > 1:
+      tf.debugging.assert_greater_equal(
+        loaded["index"],
+        tf.constant(0, tf.int64),
+        f"{candidates} images of {source.name} in a row cannot be decoded",
+      )
+    return loaded
+
+  return load_good
+
+
+def _reporting(on_bad_image: OnBadImage) -> Callable[[Any], Any]:
+  def report(index: Any) -> Any:
+    on_bad_image(int(index))
+    return index
+
+  return report
+
+
+def _mapped(
+  dataset: tf.data.Dataset, function: Callable[[Any], Batch]
 ) -> tf.data.Dataset:
-  """Maps numbers to batches on several threads, in their order."""
-  # Unconverted, so that an error keeps its own one line.
-  batch_of = tf.autograph.experimental.do_not_convert(batch_of)
-  dataset = numbers.map(
-    batch_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-  ).prefetch(tf.data.AUTOTUNE)
+  """Maps on several threads, and keeps the order."""
+  return dataset.map(
+    # Unconverted, so that an error keeps its own one line.
+    tf.autograph.experimental.do_not_convert(function),
+    num_parallel_calls=tf.data.AUTOTUNE,
+    deterministic=True,
+  )
+
+
+def _finished(
+  dataset: tf.data.Dataset, input_threads: int, data_service: str
+) -> tf.data.Dataset:
+  """Prepares batches ahead of the step that takes them."""
   options = tf.data.Options()
   # Rewriting the graph would copy all captured images into it, each time that
-  # an iterator is made, and find nothing to improve in two stages.
+  # an iterator is made, and find nothing to improve in a few maps.
   options.experimental_optimization.apply_default_optimizations = False
-  return dataset.with_options(options)
+  if input_threads:
+    options.threading.private_threadpool_size = input_threads
+  dataset = dataset.with_options(options)
+  if data_service:
+    # Each step's batch comes once. One worker gives them in order; several
+    # give each in turn as it comes, so that the order is theirs.
+    dataset = dataset.apply(
+      tf.data.experimental.service.distribute(
+        tf.data.experimental.service.ShardingPolicy.DYNAMIC, data_service
+      )
+    )
+  return dataset.prefetch(tf.data.AUTOTUNE)

@@ -10,6 +10,8 @@ the same bits in eager mode, in a graph and under XLA, on every TensorFlow.
 
 from __future__ import annotations
 
+import enum
+import math
 from typing import Union
 
 import tensorflow as tf
@@ -17,6 +19,23 @@ import tensorflow as tf
 _GOLDEN = 0x9E3779B97F4A7C15
 
 Integer = Union[int, tf.Tensor]
+
+
+class Purpose(enum.IntEnum):
+  """What an example's random bits are for.
+
+  `random_bits(keys, purpose, ...)`: each purpose has a stream of its own. A
+  number keeps its meaning, or runs that were made with it change.
+  """
+
+  FLIP = 0
+  CROP_ROW = 1
+  CROP_COLUMN = 2
+  ERASE = 3
+  COLOR = 4
+  RAND_AUGMENT = 5
+  TRIVIAL_AUGMENT = 6
+  RESIZED_CROP = 7
 
 
 def random_bits(*integers: Integer) -> tf.Tensor:
@@ -48,6 +67,19 @@ def random_bits(*integers: Integer) -> tf.Tensor:
 def uniform(bits: tf.Tensor) -> tf.Tensor:
   """Turns random bits, uint64, into float64 in [0, 1), 53 bits of them."""
   return tf.cast(_shift_right(bits, 11), tf.float64) * 2.0**-53
+
+
+def normal(radius_bits: tf.Tensor, angle_bits: tf.Tensor) -> tf.Tensor:
+  """Turns two words of random bits, uint64, into one normal deviate, float64.
+
+  sqrt(-2 ln(1 - u)) * cos(2 pi v), u and v the words as of `uniform`.
+
+  Reference: Box and Muller 1958, A Note on the Generation of Random Normal
+    Deviates.
+  """
+  # 1 - u is never 0: the largest deviate is 8.6.
+  radius = tf.sqrt(-2.0 * tf.math.log(1.0 - uniform(radius_bits)))
+  return radius * tf.cos(2.0 * math.pi * uniform(angle_bits))
 
 
 def below(bound: Integer, bits: tf.Tensor) -> tf.Tensor:

@@ -195,6 +195,22 @@ def test_erasing_fills_each_channel_with_its_own_value():
   ]
 
 
+def test_erasing_equals_tensorflow_addons_cutout():
+  if not tf.__version__.startswith("2.15."):
+    pytest.skip("tensorflow_addons imports up to TensorFlow 2.15 only")
+  addons = pytest.importorskip("tensorflow_addons")
+  images, keys = batch((16, 16, 3)), keys_of(64)
+  ranges = {"erasing_area": (0.25, 0.25), "erasing_aspect": (1.0, 1.0)}
+  erased = augment.random_erasing(
+    images, keys, erasing_probability=1.0, erasing_fill=7, **ranges
+  )
+  boxes = [python_box(key, 16, 16, **ranges) for key in keys.numpy().tolist()]
+  # Addons places a rectangle by its middle.
+  middles = [(top + 4, left + 4) for top, left, _, _ in boxes]
+  expected = addons.image.cutout(images, (8, 8), middles, 7)
+  np.testing.assert_array_equal(erased, expected)
+
+
 def test_off_is_the_identity():
   images, keys = tf.constant(batch()), keys_of(64)
   assert augment.crop_and_flip(images, keys) is images

@@ -14,6 +14,7 @@ import data
 from tests.project import ROOT
 from train_loop import config as config_lib
 from train_loop import flags as flags_lib
+from train_loop import preflight
 
 
 def parse(*argv):
@@ -54,6 +55,11 @@ def test_epochs_become_steps():
   assert made.loop.eval_every_steps == 20
   assert made.loop.progressive_image_sizes == ((14, 0), (28, 75))
   assert [made.loop.image_size_at(s) for s in (0, 74, 75)] == [14, 14, 28]
+
+
+def test_steps_per_loop_is_left_to_the_loop():
+  assert config("--steps_per_loop=auto").loop.steps_per_loop == 0
+  assert config() == config("--steps_per_loop=auto")
 
 
 def test_an_epoch_may_be_shorter_than_a_step():
@@ -124,6 +130,9 @@ def test_every_field_is_a_flag_of_its_name_and_arrives():
     ("--progressive_image_sizes=14", "must be size:fraction"),
     ("--warmup_epochs=90", "warmup_steps"),
     ("--momentum=2", "momentum must be"),
+    ("--steps_per_loop=0", "steps_per_loop must be auto or an integer >= 1"),
+    ("--steps_per_loop=-1", "steps_per_loop must be auto or an integer >= 1"),
+    ("--steps_per_loop=fast", "must be auto or an integer >= 1, got 'fast'"),
   ],
 )
 def test_bad_values_name_the_flag(argument, message):
@@ -142,6 +151,8 @@ def test_bad_values_name_the_flag(argument, message):
     "--mode=predict",
     "--precision=float16",
     "--jit_compile=maybe",
+    "--onednn=maybe",
+    "--tensor_float_32=1",
     "--erasing_probability=1.5",
     "--pad_crop=-1",
     "--no_such_flag=1",
@@ -165,6 +176,18 @@ def test_a_recipe_is_a_flagfile_and_flags_after_it_win():
     parse("--recipe=no_such_recipe")
   with pytest.raises(config_lib.ConfigError, match="--recipe=NAME"):
     parse("--recipe", "fashion_mnist")
+
+
+def test_a_recipe_leaves_nothing_to_measure():
+  for name in flags_lib.recipe_names():
+    values = parse(f"--recipe={name}")
+    asked = preflight.Asked(
+      onednn=values.onednn,
+      tensor_float_32=values.tensor_float_32,
+      precision=values.precision,
+      jit_compile=values.jit_compile,
+    )
+    assert asked.settled() is not None
 
 
 def test_a_recipes_header_tells_command_hardware_and_result():

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ SMALL = (
   "--global_batch_size=32",
   "--precision=float32",
   "--jit_compile=false",
+  "--onednn=true",
   "--log_every_steps=2",
 )
 
@@ -59,7 +61,13 @@ def test_a_run_says_how_it_ended_and_leaves_its_outputs(finished):
   assert line.startswith(f"{workdir} is finished: top-1 {top1:.2%}")
   assert card["finished"] is True
   assert card["flags"]["label_smoothing"] == 0.1
-  assert card["choice"] == {"precision": "float32", "jit_compile": False}
+  assert card["choice"] == {
+    "onednn": True,
+    "tensor_float_32": False,
+    "precision": "float32",
+    "jit_compile": False,
+  }
+  assert "preflight" not in card
   assert card["final"]["eval_examples"] == card["data"]["test_examples"]
   assert "Traceback" not in done.stderr
   assert reporting.read_metrics(workdir)
@@ -106,6 +114,8 @@ def test_a_run_is_a_teacher(finished, tmp_path):
     (["--data_dir=/nowhere"], ["/nowhere"]),
     (["--dataset=fashion_mnist", "--data_dir=/"], ["/", "ubyte"]),
     (["--mode=eval"], ["workdir must hold a run"]),
+    (["--teacher=/nowhere"], ["teacher", "'/nowhere'", ".keras"]),
+    (["--steps_per_loop=0"], ["steps_per_loop", "auto", "'0'"]),
   ],
 )
 def test_a_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
@@ -156,6 +166,40 @@ def test_a_workdir_that_is_a_file_is_status_2(tmp_path):
   (line,) = own_lines(done.stderr)
   assert str(file) in line
   assert "Traceback" not in done.stderr
+
+
+def test_what_auto_took_is_told_and_a_continued_run_keeps_it(tmp_path):
+  workdir = tmp_path / "run"
+  arguments = [
+    *SMALL,
+    "--precision=auto",
+    "--onednn=false",
+    "--model=resnet10",
+    "--mode=train",
+    f"--workdir={workdir}",
+  ]
+  cache = {"XDG_CACHE_HOME": str(tmp_path)}
+  done = command(*arguments, **cache)
+  assert done.returncode == 0, done.stderr
+  path = workdir / "run_card.json"
+  card = json.loads(path.read_text())
+  rows = card["preflight"]
+  assert (rows[0]["precision"], rows[0]["failure"]) == ("float32", "")
+  names = ("onednn", "tensor_float_32", "precision", "jit_compile")
+  assert card["choice"] in [{name: row[name] for name in names} for row in rows]
+  (line,) = [line for line in done.stderr.splitlines() if "taken" in line]
+  assert card["choice"]["precision"] in line
+
+  # As if it had been stopped at its first step, and taken the other value.
+  choice = {**card["choice"], "onednn": not card["choice"]["onednn"]}
+  shutil.rmtree(workdir / "checkpoints")
+  path.write_text(json.dumps({**card, "choice": choice, "finished": False}))
+  done = command(*arguments, **cache)
+  assert done.returncode == 0, done.stderr
+  assert "auto:" not in done.stderr
+  card = json.loads(path.read_text())
+  assert card["device"]["onednn"] == str(int(choice["onednn"]))
+  assert (card["choice"], card["preflight"]) == (choice, rows)
 
 
 def test_a_diverging_run_is_status_3(tmp_path):

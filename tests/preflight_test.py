@@ -1,78 +1,357 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of `auto`: what it tries, and what it takes."""
+"""Tests of `auto`: what it tries, what it takes, and what it keeps."""
 
 from __future__ import annotations
+
+import dataclasses
+import json
 
 import pytest
 
 from tests import tiny
-from train_loop import preflight
-from train_loop.config import PrecisionConfig
+from train_loop import machine, preflight, trial_cache
+from train_loop.preflight import Asked
+from train_loop.trials import Choice, Device, Trial
+
+ALL_OPEN = Asked()
+EXPLICIT = Asked(onednn="true", precision="float32", jit_compile="false")
+CPU = Device()
+CPU_WITH_BFLOAT16 = Device(native_bfloat16=True)
+VOLTA = Device(gpu=True, compute_capability=(7, 0))
+AMPERE = Device(gpu=True, compute_capability=(8, 0))
+OTHER_GPU = Device(gpu=True)
+WORKLOAD = preflight.workload_of(
+  {"model": "resnet20", "num_classes": 4}, (8, 8, 1), tiny.config(), None
+)
+
+
+def names(choices):
+  """Returns choices in short, as in float32+xla-onednn."""
+  return [
+    ("tf32" if c.tensor_float_32 else c.precision)
+    + "+xla" * c.jit_compile
+    + "-onednn" * (not c.onednn)
+    for c in choices
+  ]
 
 
 @pytest.mark.parametrize(
-  ("precision", "jit_compile", "gpu", "expected"),
+  ("asked", "device", "expected"),
   [
-    ("float32", "false", False, [("float32", False)]),
-    ("mixed_float16", "true", False, [("mixed_float16", True)]),
-    ("float32", "auto", False, [("float32", False), ("float32", True)]),
     (
-      "auto",
-      "auto",
-      False,
-      [("float32", False), ("float32", True), ("mixed_bfloat16", True)],
+      Asked(),
+      CPU,
+      ["float32", "float32+xla", "mixed_bfloat16+xla", "float32-onednn"],
     ),
-    ("auto", "false", False, [("float32", False)]),
     (
-      "auto",
-      "false",
-      True,
+      Asked(),
+      CPU_WITH_BFLOAT16,
       [
-        ("float32", False),
-        ("mixed_float16", False),
-        ("mixed_bfloat16", False),
+        "float32",
+        "mixed_bfloat16",
+        "float32+xla",
+        "mixed_bfloat16+xla",
+        "float32-onednn",
       ],
+    ),
+    (
+      Asked(),
+      Device(x86=False),
+      ["float32", "float32+xla", "mixed_bfloat16+xla"],
+    ),
+    (Asked(), OTHER_GPU, ["float32", "float32+xla"]),
+    (
+      Asked(),
+      VOLTA,
+      ["float32", "mixed_float16", "float32+xla", "mixed_float16+xla"],
+    ),
+    (
+      Asked(),
+      AMPERE,
+      [
+        "float32",
+        "tf32",
+        "mixed_float16",
+        "mixed_bfloat16",
+        "float32+xla",
+        "tf32+xla",
+        "mixed_float16+xla",
+        "mixed_bfloat16+xla",
+      ],
+    ),
+    (Asked(precision="float32"), AMPERE, ["float32", "float32+xla"]),
+    (
+      Asked(tensor_float_32="false", jit_compile="false"),
+      AMPERE,
+      ["float32", "mixed_float16", "mixed_bfloat16"],
+    ),
+    (
+      Asked(precision="float32", tensor_float_32="true", jit_compile="auto"),
+      AMPERE,
+      ["tf32", "tf32+xla"],
+    ),
+    (
+      Asked(precision="mixed_float16", jit_compile="false"),
+      CPU,
+      ["mixed_float16", "mixed_float16-onednn"],
+    ),
+    (
+      Asked(onednn="false", precision="float32"),
+      CPU,
+      ["float32-onednn", "float32+xla-onednn"],
+    ),
+    (Asked(precision="float32", jit_compile="true"), CPU, ["float32+xla"]),
+  ],
+)
+def test_the_sensible_candidates_are_tried(asked, device, expected):
+  assert names(preflight.candidates(asked, device)) == expected
+
+
+class FakeTrials:
+  """Stands for the processes: counts them, and answers from a table.
+
+  Attributes:
+    started: the `onednn` of each process.
+    tried: each choice that was tried, in short.
+  """
+
+  def __init__(self, results, device=CPU):
+    self.results = results
+    self.device = device
+    self.started = []
+    self.tried = []
+
+  def __call__(self, job, *, onednn):
+    self.started.append(onednn)
+    return self
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exception):
+    pass
+
+  def run(self, choice, *, timeout):
+    assert choice.onednn == self.started[-1]
+    assert 0 < timeout <= preflight.BUDGET_SECONDS
+    (name,) = names([choice])
+    self.tried.append(name)
+    return dataclasses.replace(self.results[name], choice=choice)
+
+
+def result(images_per_second, loss, failure=""):
+  return Trial(None, images_per_second, loss, failure)
+
+
+RESULTS = {
+  "float32": result(200.0, 2.0),
+  "float32+xla": result(0.0, None, "ResourceExhaustedError: no room"),
+  "mixed_bfloat16+xla": result(900.0, 2.5),
+  "float32-onednn": result(250.0, 2.0),
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+  """The folder of the cache, empty."""
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+  return tmp_path / "train_loop" / "preflight"
+
+
+@pytest.fixture
+def fingerprint(monkeypatch):
+  """What the machine says of itself, for a test to change."""
+  values = {"cpu": "Z80", "versions": {"tensorflow": "2.15.1"}, "gpus": []}
+  monkeypatch.setattr(machine, "fingerprint", lambda: values)
+  return values
+
+
+def choose(fake, asked=ALL_OPEN, workload=WORKLOAD):
+  return preflight.choose(asked, None, workload, start=fake)
+
+
+def test_where_nothing_is_open_nothing_is_started_or_written(cache):
+  fake = FakeTrials({})
+  choice, tried = choose(fake, EXPLICIT)
+  assert choice == Choice(True, False, "float32", False)
+  assert (tried, fake.started) == ([], [])
+  assert not cache.exists()
+
+
+def test_the_fastest_that_agrees_is_taken_and_a_failure_is_a_row():
+  fake = FakeTrials(RESULTS)
+  choice, tried = choose(fake)
+  assert names([choice]) == ["float32-onednn"]
+  assert fake.started == [True, False]
+  assert names(trial.choice for trial in tried) == list(RESULTS)
+  lines = preflight.table(tried)
+  assert len(lines) == 1 + len(tried)
+  assert lines[2].endswith("failed: ResourceExhaustedError: no room")
+  assert lines[3].endswith("its loss disagrees")
+  assert [line for line in lines if "taken" in line] == [lines[4]]
+
+
+def test_onednn_is_not_tried_beside_a_gpu():
+  plain = ("float32", "float32+xla")
+  fake = FakeTrials({name: RESULTS["float32"] for name in plain}, OTHER_GPU)
+  choose(fake)
+  assert fake.started == [True]
+
+
+@pytest.mark.parametrize(
+  ("asked", "results", "taken"),
+  [
+    # Another compiler's float32 is a reference as good as the first.
+    (
+      Asked(jit_compile="auto", onednn="true"),
+      {
+        "float32": result(0.0, None, "it failed"),
+        "float32+xla": result(10.0, 2.0),
+        "mixed_bfloat16+xla": result(20.0, 2.01),
+      },
+      "mixed_bfloat16+xla",
+    ),
+    # Without one nothing can agree, and nothing is taken for its speed.
+    (
+      Asked(jit_compile="auto", onednn="true"),
+      {
+        "float32": result(0.0, None, "it failed"),
+        "float32+xla": result(0.0, None, "it failed"),
+        "mixed_bfloat16+xla": result(20.0, 2.01),
+      },
+      "float32",
+    ),
+    # A precision that was asked for is its own reference.
+    (
+      Asked(precision="mixed_bfloat16", onednn="true"),
+      {
+        "mixed_bfloat16": result(10.0, 2.0),
+        "mixed_bfloat16+xla": result(20.0, 2.0),
+      },
+      "mixed_bfloat16+xla",
     ),
   ],
 )
-def test_the_sensible_candidates_are_tried(
-  precision, jit_compile, gpu, expected
-):
-  choices = preflight.candidates(precision, jit_compile, gpu=gpu)
-  assert [(c.precision, c.jit_compile) for c in choices] == expected
+def test_what_the_others_must_agree_with(asked, results, taken):
+  choice, _ = choose(FakeTrials(results), asked)
+  assert names([choice]) == [taken]
 
 
-def trial(precision, images_per_second, loss):
-  return preflight.Trial(
-    PrecisionConfig(precision=precision), images_per_second, loss
+def test_the_second_start_tries_nothing(fingerprint, cache):
+  first = choose(FakeTrials(RESULTS))
+  (file,) = cache.iterdir()
+  fake = FakeTrials({})
+  assert choose(fake) == first
+  assert fake.started == []
+  assert list(cache.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"asked": Asked(precision="float32")},
+    {"cpu": "6502"},
+    {"gpus": ["NVIDIA H100"]},
+    {"versions": {"tensorflow": "2.21.0"}},
+    {"network": {"model": "resnet32", "num_classes": 4}},
+    {"image_shape": (9, 8, 1)},
+    {"config": tiny.config(global_batch_size=64)},
+    {"config": tiny.config(ema_decay=0.9)},
+    {"config": tiny.config(optimizer="adamw")},
+    {"config": tiny.config(accumulate_steps=2)},
+    {"teacher": "runs/teacher"},
+  ],
+  ids=str,
+)
+def test_what_may_change_the_speed_is_measured_anew(change, fingerprint):
+  choose(FakeTrials(RESULTS))
+  change = dict(change)
+  asked = change.pop("asked", Asked())
+  fingerprint.update(
+    {name: change.pop(name) for name in fingerprint if name in change}
   )
+  same = {
+    "network": {"model": "resnet20", "num_classes": 4},
+    "image_shape": (8, 8, 1),
+    "config": tiny.config(),
+    "teacher": None,
+  }
+  fake = FakeTrials(RESULTS)
+  choose(fake, asked, preflight.workload_of(**{**same, **change}))
+  assert fake.tried
 
 
-def test_the_fastest_that_agrees_is_taken():
-  trials = [
-    trial("float32", 100.0, 2.0),
-    trial("mixed_bfloat16", 300.0, 2.01),
-    trial("mixed_float16", 900.0, 3.0),
-  ]
-  assert preflight.fastest(trials).precision == "mixed_bfloat16"
-  lost = [trials[0], trial("mixed_float16", 900.0, float("inf"))]
-  assert preflight.fastest(lost).precision == "float32"
+def test_what_makes_no_step_slower_is_not_measured_anew(fingerprint):
+  config = tiny.config(
+    total_steps=99, seed=7, base_learning_rate=0.01, weight_decay=1e-3
+  )
+  workload = preflight.workload_of(
+    {"model": "resnet20", "num_classes": 4}, (8, 8, 1), config, None
+  )
+  assert workload == WORKLOAD
 
 
-def test_measuring_takes_one_of_the_choices_and_real_steps(monkeypatch):
-  built = []
+@pytest.mark.parametrize(
+  "damage",
+  [
+    "",
+    "{",
+    "\x00",
+    "[]",
+    "{}",
+    '{"trials": 1}',
+    '{"trials": [1]}',
+    '{"trials": []}',
+    '{"trials": [{"onednn": true}]}',
+  ],
+)
+def test_a_damaged_file_is_measured_anew_and_rewritten(
+  damage, fingerprint, cache
+):
+  first = choose(FakeTrials(RESULTS))
+  (file,) = cache.iterdir()
+  whole = file.read_bytes()
+  file.write_text(damage)
+  assert choose(FakeTrials(RESULTS)) == first
+  assert file.read_bytes() == whole
+  assert list(cache.iterdir()) == [file]
 
-  def make_model(precision):
-    built.append(precision)
-    return tiny.model(dtype=precision)
 
-  choices = preflight.candidates("auto", "auto", gpu=False)
-  chosen = preflight.measure(make_model, tiny.dataset(), tiny.config(), choices)
-  assert chosen in choices
-  assert built == [c.precision for c in choices]
+def test_what_cannot_be_kept_is_no_error(fingerprint, tmp_path):
+  (tmp_path / "train_loop").write_text("not a folder")
+  for _ in range(2):
+    fake = FakeTrials(RESULTS)
+    choose(fake)
+    assert fake.tried
 
 
-def test_a_single_choice_is_not_measured():
-  (choice,) = preflight.candidates("float32", "false", gpu=False)
-  assert preflight.measure(None, None, tiny.config(), [choice]) is choice
+def test_where_nothing_worked_nothing_is_kept(fingerprint, cache):
+  failed = result(0.0, None, "it failed")
+  choice, tried = choose(FakeTrials(dict.fromkeys(RESULTS, failed)))
+  assert names([choice]) == ["float32"]
+  assert len(tried) == len(RESULTS)
+  assert not cache.exists()
+
+
+def test_trials_are_rows_of_json():
+  trial = Trial(Choice(True, False, "float32", True), 12.5, 2.25)
+  row = trial_cache.as_row(trial)
+  assert row == {
+    "onednn": True,
+    "tensor_float_32": False,
+    "precision": "float32",
+    "jit_compile": True,
+    "images_per_second": 12.5,
+    "loss": 2.25,
+    "failure": "",
+  }
+  assert trial_cache.from_row(json.loads(json.dumps(row))) == trial
+
+
+@pytest.mark.parametrize("base", ["", "relative/cache"])
+def test_without_a_cache_home_it_is_in_the_home(base, monkeypatch, tmp_path):
+  monkeypatch.setenv("XDG_CACHE_HOME", base)
+  monkeypatch.setenv("HOME", str(tmp_path))
+  expected = tmp_path / ".cache" / "train_loop" / "preflight"
+  assert trial_cache.folder() == expected

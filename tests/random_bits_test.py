@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from data.random_bits import below, random_bits, uniform
-from tests.splitmix import MASK, python_bits
+from data.random_bits import below, normal, random_bits, uniform
+from tests.splitmix import MASK, python_bits, python_uniform
 
 
 def test_the_first_output_is_splitmix64s():
@@ -111,6 +112,29 @@ def test_below_is_uniform(bound):
 def test_uniform_is_uniform():
   drawn = uniform(random_bits(2, tf.range(COUNT))).numpy()
   assert_uniform(np.histogram(drawn, 1000, (0, 1))[0])
+
+
+def test_normal_is_box_and_mullers():
+  got = normal(random_bits(6, tf.range(500)), random_bits(7, tf.range(500)))
+  assert got.dtype == tf.float64
+  expected = [
+    math.sqrt(-2 * math.log(1 - python_uniform(6, number)))
+    * math.cos(2 * math.pi * python_uniform(7, number))
+    for number in range(500)
+  ]
+  np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_normal_is_normal():
+  numbers = tf.range(COUNT)
+  drawn = normal(random_bits(6, numbers), random_bits(7, numbers)).numpy()
+  ranks = [0.5 * (1 + math.erf(value / math.sqrt(2))) for value in drawn]
+  assert_uniform(np.histogram(ranks, 1000, (0, 1))[0])
+
+
+def test_normal_is_finite_at_the_extremes():
+  bits = tf.constant([0, MASK], tf.uint64)
+  np.testing.assert_allclose(normal(bits, bits), [0, 8.5717], atol=1e-4)
 
 
 def test_each_bit_of_the_input_flips_half_of_the_output():

@@ -29,7 +29,7 @@ from train_loop.config import (
 )
 from train_loop.models.names import MODEL_VARIANTS, MODELS
 
-MODES = ("train_and_eval", "train", "eval")
+MODES = ("train_and_eval", "train", "eval", "check_data", "convert")
 RECIPES = pathlib.Path(__file__).parent / "recipes"
 
 # Flags that may differ between two starts of one run: they move no number.
@@ -38,6 +38,12 @@ FREE_FLAGS = (
   "recipe",
   "mode",
   "data_dir",
+  "output_dir",
+  "convert_resize",
+  "cache",
+  "input_threads",
+  "data_service",
+  "on_bad_image",
   "steps_per_loop",
   "checkpoint_every_steps",
   "keep_checkpoints",
@@ -51,7 +57,9 @@ def define(datasets: Sequence[str], values: flags.FlagValues) -> None:
     datasets: the names that --dataset takes.
     values: where the flags are defined, `absl.flags.FLAGS` as a rule.
   """
-  _define_run(datasets, values)
+  _define_run(values)
+  _define_data(datasets, values)
+  _define_augmentation(values)
   _define_model(values)
   _define_schedule(values)
   _define_optimizer(values)
@@ -59,10 +67,8 @@ def define(datasets: Sequence[str], values: flags.FlagValues) -> None:
   _define_loop(values)
 
 
-def _define_run(datasets: Sequence[str], values: flags.FlagValues) -> None:
+def _define_run(values: flags.FlagValues) -> None:
   text = functools.partial(flags.DEFINE_string, flag_values=values)
-  enum = functools.partial(flags.DEFINE_enum, flag_values=values)
-  whole = functools.partial(flags.DEFINE_integer, flag_values=values)
   text(
     "workdir",
     None,
@@ -73,19 +79,107 @@ def _define_run(datasets: Sequence[str], values: flags.FlagValues) -> None:
     None,
     "A flagfile that ships with the package, by its name; flags after it win.",
   )
-  enum(
+  flags.DEFINE_enum(
     "mode",
     "train_and_eval",
     MODES,
-    "train_and_eval; train, without evaluation; or eval: evaluate the run in "
-    "workdir and change nothing.",
+    "train_and_eval; train, without evaluation; eval: evaluate the run in "
+    "workdir and change nothing; check_data: decode all images and report, in "
+    "workdir too; or convert: write the data as TFRecord files to output_dir.",
+    flag_values=values,
   )
-  enum("dataset", "fashion_mnist", datasets, "The data to train on.")
+  text("output_dir", "", "The new folder that mode convert writes.")
+
+
+def _define_data(datasets: Sequence[str], values: flags.FlagValues) -> None:
+  text = functools.partial(flags.DEFINE_string, flag_values=values)
+  enum = functools.partial(flags.DEFINE_enum, flag_values=values)
+  whole = functools.partial(
+    flags.DEFINE_integer, lower_bound=0, flag_values=values
+  )
+  text(
+    "dataset",
+    "fashion_mnist",
+    f"The data to train on. One of {', '.join(datasets)}.",
+  )
   text(
     "data_dir",
     "",
-    "Where the data lies; unset looks in the system's folder and in the cache, "
-    "then downloads.",
+    "Where the data lies. Unset, fashion_mnist looks in the system's folder "
+    "and in the cache, then downloads.",
+  )
+  text("labels", "", "The table of paths and labels, for csv.")
+  whole(
+    "label_offset",
+    0,
+    "The label of the first class, for tfrecord; 1 in ImageNet's files.",
+  )
+  flags.DEFINE_float(
+    "validation_fraction",
+    0.0,
+    "Part of the training images that is held out to evaluate, each class in "
+    "proportion, where the data have no part for that.",
+    flag_values=values,
+  )
+  whole(
+    "image_channels",
+    3,
+    "What encoded images become: 1 is gray, 3 is RGB.",
+  )
+  whole(
+    "image_size",
+    0,
+    "Height and width that encoded images get; 0 for arrays, which keep "
+    "theirs.",
+  )
+  whole(
+    "eval_resize",
+    0,
+    "What the shorter side of an encoded image is taken to be in evaluation, "
+    "which sees the central image_size of it; 0 is image_size. 256 in the "
+    "paper, with 224.",
+  )
+  whole(
+    "convert_resize",
+    0,
+    "The shorter side to which mode convert reduces larger images; 0 copies "
+    "them as they are.",
+  )
+  enum(
+    "cache",
+    "auto",
+    ("auto", "memory", "disk", "none"),
+    "Where encoded images are kept before augmentation, decoded where every "
+    "epoch takes the same part of them; auto is memory where half of what is "
+    "free will do.",
+  )
+  whole(
+    "input_threads",
+    0,
+    "Threads that prepare batches; 0 is TensorFlow's choice.",
+  )
+  text(
+    "data_service",
+    "",
+    "Address of a tf.data service, grpc://host:port, whose workers prepare the "
+    "training batches. With several workers their order is first come.",
+  )
+  enum(
+    "on_bad_image",
+    "error",
+    ("error", "skip"),
+    "Stop at an image that cannot be decoded; or list it in bad_images.txt and "
+    "train on the next one in its place, or evaluate without it.",
+  )
+
+
+def _define_augmentation(values: flags.FlagValues) -> None:
+  flags.DEFINE_bool(
+    "random_resized_crop",
+    False,
+    "Train on a random part of each encoded image: 8% to 100% of its area, "
+    "width / height 3/4 to 4/3.",
+    flag_values=values,
   )
   flags.DEFINE_bool(
     "flip",
@@ -93,19 +187,56 @@ def _define_run(datasets: Sequence[str], values: flags.FlagValues) -> None:
     "Flip each training image from left to right in every other epoch.",
     flag_values=values,
   )
-  whole(
+  flags.DEFINE_integer(
     "pad_crop",
     0,
     "Pad training images by this many black pixels and crop at random.",
     lower_bound=0,
+    flag_values=values,
   )
-  flags.DEFINE_float(
+  flags.DEFINE_enum(
+    "auto_augment",
+    "none",
+    ("none", "rand_augment", "trivial_augment"),
+    "Random operations on each training image: RandAugment's, or "
+    "TrivialAugment's one.",
+    flag_values=values,
+  )
+  flags.DEFINE_integer(
+    "rand_augment_layers",
+    2,
+    "How many operations RandAugment applies.",
+    lower_bound=0,
+    flag_values=values,
+  )
+  number = functools.partial(
+    flags.DEFINE_float, lower_bound=0.0, flag_values=values
+  )
+  number(
+    "rand_augment_magnitude",
+    9.0,
+    "How strong RandAugment's operations are.",
+    upper_bound=10.0,
+  )
+  number(
+    "color_jitter",
+    0.0,
+    "Scale hue, saturation and brightness by 1 ± this at random; 0.4 in the "
+    "paper.",
+    upper_bound=1.0,
+  )
+  number(
+    "pca_noise",
+    0.0,
+    "Standard deviation of noise along the principal axes of ImageNet's "
+    "colours; 0.1 in the paper.",
+    upper_bound=1.0,
+  )
+  number(
     "erasing_probability",
     0.0,
     "Probability of erasing a random rectangle of a training image.",
-    lower_bound=0.0,
     upper_bound=1.0,
-    flag_values=values,
   )
 
 
@@ -233,10 +364,21 @@ def _define_optimizer(values: flags.FlagValues) -> None:
     "took.",
     flag_values=values,
   )
-  switch(
+  flags.DEFINE_enum(
     "onednn",
-    True,
-    "Let TensorFlow use oneDNN on a CPU, whatever it would do by itself.",
+    "auto",
+    ("auto", "true", "false"),
+    "Let TensorFlow use oneDNN on a CPU, whatever it would do by itself; auto "
+    "measures, and says what it took.",
+    flag_values=values,
+  )
+  flags.DEFINE_enum(
+    "tensor_float_32",
+    "auto",
+    ("auto", "true", "false"),
+    "Let a GPU round the factors of float32 products to TensorFloat-32; auto "
+    "measures where precision is auto, and is false where it is not.",
+    flag_values=values,
   )
 
 
@@ -272,10 +414,12 @@ def _define_regularization(values: flags.FlagValues) -> None:
 def _define_loop(values: flags.FlagValues) -> None:
   whole = functools.partial(flags.DEFINE_integer, flag_values=values)
   whole("global_batch_size", 256, "Examples a step, over all replicas.")
-  whole(
+  flags.DEFINE_string(
     "steps_per_loop",
-    LoopConfig.steps_per_loop,
-    "Steps between two looks of the host; 0 takes what fits in a second.",
+    "auto",
+    "Steps between two looks of the host; auto takes what fits in a second, as "
+    "the loop itself measures.",
+    flag_values=values,
   )
   whole(
     "log_every_steps",
@@ -400,6 +544,9 @@ def config_from_flags(
   if not values.epochs:
     raise ConfigError(f"epochs must be above 0, got {values.epochs}")
   own = {name: values[name].value for name in names(values)}
+  own["steps_per_loop"] = _auto_or_count(
+    "steps_per_loop", values.steps_per_loop
+  )
   total_steps = max(1, steps(values.epochs))
   own["progressive_image_sizes"] = tuple(
     (size, round(fraction * total_steps))
@@ -429,6 +576,15 @@ def _fields(section: Any, own: dict[str, Any]) -> dict[str, Any]:
   """Returns the flags that are fields of `section` by their own name."""
   fields = {field.name for field in dataclasses.fields(section)}
   return {name: value for name, value in own.items() if name in fields}
+
+
+def _auto_or_count(name: str, text: str) -> int:
+  """Returns the number that a flag says, 0 for auto."""
+  if text == "auto":
+    return 0
+  if not text.isdecimal() or int(text) < 1:
+    raise ConfigError(f"{name} must be auto or an integer >= 1, got {text!r}")
+  return int(text)
 
 
 def _sizes(texts: Sequence[str]) -> list[tuple[int, float]]:

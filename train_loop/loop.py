@@ -39,6 +39,19 @@ class Stopped(Exception):
   """The run was asked to stop, and has saved its state."""
 
 
+class InputFailed(RuntimeError):
+  """TensorFlow met an error in the input, or in a step.
+
+  Attributes:
+    steps: the steps, from the first to the one after the last, of the call that
+      failed; none in evaluation.
+  """
+
+  def __init__(self, error: tf.errors.OpError, steps: range) -> None:
+    super().__init__(str(error))
+    self.steps = steps
+
+
 class OneTrace:
   """Fails the second trace of a `tf.function`, naming what changed.
 
@@ -202,7 +215,8 @@ def evaluate(
     ConfigError: there is no checkpoint, or it is of another network.
   """
   checkpoints.restore_model(model, workdir)
-  return make_evaluate(model, dataset, config)()
+  with _input_failures(range(0)):
+    return make_evaluate(model, dataset, config)()
 
 
 def padded_batches(
@@ -314,7 +328,8 @@ def train_and_evaluate(
     )
   ) as reporter:
     if start_step == 0:
-      grid = _augmented_images(state, batches, config)
+      with _input_failures(range(1)):
+        grid = _augmented_images(state, batches, config)
       reporter.image("augmented", grid, step=0)
     _run(
       state,
@@ -366,7 +381,7 @@ def _run(
     ends = [total, *grows, *(now + n - now % n for n in stops if n)]
     count = pace.steps(min(ends) - now)
     run_steps = steps_of_size(loop.image_size_at(now))
-    with pace.timed(count):
+    with pace.timed(count), _input_failures(range(now, now + count)):
       run_steps(iterator, tf.constant(count, tf.int64))
       now = int(state.step.numpy())
     reporter.progress(now)
@@ -381,6 +396,19 @@ def _run(
     if now < total and should_stop():
       saver.save()
       raise Stopped(f"stopped at step {now} of {total}, and saved")
+
+
+@contextlib.contextmanager
+def _input_failures(steps: range) -> Iterator[None]:
+  """Tells where the input stood when it failed."""
+  try:
+    yield
+  except (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+  ) as error:
+    raise InputFailed(error, steps) from error
 
 
 class Pace:
@@ -446,7 +474,8 @@ def _evaluate(
 ) -> None:
   """Evaluates, reports, and keeps the best."""
   start = time.perf_counter()
-  results = evaluate()
+  with _input_failures(range(0)):
+    results = evaluate()
   seconds = round(time.perf_counter() - start, 3)
   reporter.evaluation({**where, **results, "eval_seconds": seconds})
   if results["eval_top1"] > float(state.best_top1.numpy()):

@@ -1,32 +1,134 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a run ran on, for its card."""
+"""What a run runs on. Importing this module imports no TensorFlow."""
 
 from __future__ import annotations
 
 import os
+import pathlib
 import platform
+import re
+import subprocess
 from importlib import metadata
 from typing import Any
 
-import tensorflow as tf
+from train_loop import __version__
+
+CPU_INFO = pathlib.Path("/proc/cpuinfo")
+# What makes TensorFlow faster or slower by itself, from the environment.
+VARIABLES = (
+  "CUDA_VISIBLE_DEVICES",
+  "NVIDIA_TF32_OVERRIDE",
+  "OMP_NUM_THREADS",
+  "TF_NUM_INTEROP_THREADS",
+  "TF_NUM_INTRAOP_THREADS",
+  "TF_XLA_FLAGS",
+  "XLA_FLAGS",
+)
+
+
+def import_tensorflow(*, onednn: bool) -> None:
+  """Imports TensorFlow, with oneDNN on or off: it asks once, when imported."""
+  os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1" if onednn else "0"
+  # Its C++ notices at start-up, unless the user asks for them.
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  import tensorflow as tf
+
+  tf.get_logger().setLevel("ERROR")
 
 
 def describe() -> dict[str, Any]:
   """Returns the versions and devices at hand, as JSON holds them."""
+  import tensorflow as tf
+
   gpus = tf.config.list_physical_devices("GPU")
   details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-  packages = ("tensorflow", "keras", "numpy", "tensorboard")
+  tensor_float_32 = tf.config.experimental.tensor_float_32_execution_enabled()
   return {
-    "versions": {
-      "python": platform.python_version(),
-      **{name: metadata.version(name) for name in packages},
-    },
+    "versions": versions(),
     "device": {
-      "cpu": platform.processor() or platform.machine(),
+      "cpu": cpu_name(),
       "cpu_count": os.cpu_count(),
       "gpus": [gpu.get("device_name", "unknown") for gpu in details],
       "replicas": tf.distribute.get_strategy().num_replicas_in_sync,
       "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+      "tensor_float_32": tensor_float_32,
     },
   }
+
+
+def fingerprint() -> dict[str, Any]:
+  """Returns all that decides what is fast here, without asking TensorFlow."""
+  drivers = {
+    str(package.metadata["Name"]): package.version
+    for package in metadata.distributions()
+    if str(package.metadata["Name"])
+    .lower()
+    .startswith(("nvidia", "tensorflow"))
+  }
+  return {
+    "versions": {**drivers, **versions()},
+    "cpu": cpu_name(),
+    "cpu_count": usable_cpus(),
+    "gpus": nvidia_gpus(),
+    "environment": {
+      name: os.environ[name] for name in VARIABLES if name in os.environ
+    },
+  }
+
+
+def versions() -> dict[str, str]:
+  """Returns the versions of Python and of what a run computes with."""
+  packages = ("tensorflow", "keras", "numpy", "tensorboard")
+  return {
+    "train_loop": __version__,
+    "python": platform.python_version(),
+    **{name: metadata.version(name) for name in packages},
+  }
+
+
+def cpu_name() -> str:
+  """Returns the processor's name, as it tells it."""
+  return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def cpu_has(*features: str) -> bool:
+  """Returns whether the processor has one of these, named as Linux does."""
+  return bool(set(features) & set(_cpu_info("flags").split()))
+
+
+def is_x86() -> bool:
+  """Returns whether the processor is one of Intel's and AMD's family."""
+  return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def usable_cpus() -> int | None:
+  """Returns how many processors this process may use."""
+  if hasattr(os, "sched_getaffinity"):  # Where the system can restrict it.
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count()
+
+
+def nvidia_gpus() -> list[str]:
+  """Returns name, driver and memory of each NVIDIA GPU, from its driver."""
+  query = "--query-gpu=name,driver_version,memory.total"
+  try:
+    asked = subprocess.run(
+      ["nvidia-smi", query, "--format=csv,noheader"],
+      capture_output=True,
+      text=True,
+      timeout=20,
+    )
+  except (OSError, subprocess.TimeoutExpired):
+    return []
+  return asked.stdout.splitlines() if asked.returncode == 0 else []
+
+
+def _cpu_info(name: str) -> str:
+  """Returns a line of the first processor's description, or nothing."""
+  try:
+    text = CPU_INFO.read_text(encoding="utf-8", errors="replace")
+  except OSError:  # Only Linux has it.
+    return ""
+  found = re.search(rf"^{name}\s*: (.*)$", text, re.MULTILINE)
+  return found[1] if found else ""

@@ -11,22 +11,24 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import pathlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
+import tqdm
 from absl import app, flags, logging
 
 from train_loop import flags as flags_lib
-from train_loop import run_card
+from train_loop import machine, preflight, run_card, trial_cache, trials
 from train_loop.config import ConfigError, TrainConfig
 from train_loop.signals import StopRequest
 
 if TYPE_CHECKING:
   import tensorflow as tf
+
+  import data
 
 BAD_INPUT = 2
 DIVERGED = 3
@@ -86,8 +88,12 @@ def main(argv: Sequence[str]) -> int:
   try:
     if len(argv) > 1:
       raise ConfigError(f"flags must be given as --name=value, got {argv[1]!r}")
+    if FLAGS.mode == "convert":
+      return convert()
     if not FLAGS.workdir:
       raise ConfigError("workdir must be given: --workdir=DIR")
+    if FLAGS.mode == "check_data":
+      return check_data()
     if FLAGS.mode == "eval":
       return evaluate()
     return train()
@@ -129,6 +135,8 @@ def train() -> int:
   except loop.Diverged as error:
     _say(error)
     return DIVERGED
+  except loop.InputFailed as error:
+    raise parts.bad_image(error.steps) or error from error
   except loop.Stopped as error:
     _say(error)
     return 128 + (stop.signum or 0)
@@ -149,11 +157,61 @@ def evaluate() -> int:
 
   from train_loop import loop
 
-  results = loop.evaluate(
-    parts.model, parts.eval_dataset, parts.config, FLAGS.workdir
-  )
+  try:
+    results = loop.evaluate(
+      parts.model, parts.eval_dataset, parts.config, FLAGS.workdir
+    )
+  except loop.InputFailed as error:
+    raise parts.bad_image(error.steps) or error from error
   print(f"{FLAGS.workdir}: {_summary(results)}")
   return 0
+
+
+def check_data() -> int:
+  """Decodes all images, reports, and draws some as training sees them."""
+  inputs = _inputs()
+  machine.import_tensorflow(onednn=True)
+  from data import check, picture
+
+  report = check.check(inputs.train, inputs.validation, progress=_progress)
+  folder = pathlib.Path(FLAGS.workdir)
+  folder.mkdir(parents=True, exist_ok=True)
+  check.save(report, folder / "check_data.json")
+  print(check.as_text(report))
+  if report.bad:
+    raise ConfigError(
+      f"{len(report.bad)} images cannot be decoded, the first is "
+      f"{report.bad[0]}: replace them, or train with --on_bad_image=skip"
+    )
+  picture.save(folder / "check_data.png", inputs)
+  print(f"{folder} has check_data.json and check_data.png")
+  return 0
+
+
+def convert() -> int:
+  """Writes the data as TFRecord files."""
+  if not FLAGS.output_dir:
+    raise ConfigError("output_dir must be given: --output_dir=DIR")
+  inputs = _inputs()
+  machine.import_tensorflow(onednn=True)
+  from data import convert as convert_lib
+
+  counts = convert_lib.convert(
+    inputs.train,
+    inputs.validation,
+    FLAGS.output_dir,
+    resize=FLAGS.convert_resize,
+    skip_bad_images=FLAGS.on_bad_image == "skip",
+    progress=_progress,
+  )
+  written = ", ".join(f"{count} {part}" for part, count in counts.items())
+  print(f"{FLAGS.output_dir} is written: {written}")
+  return 0
+
+
+def _progress(items: Iterable[Any], part: str, count: int) -> Iterable[Any]:
+  """Shows how far a mode is, where the error stream is a terminal."""
+  return tqdm.tqdm(items, desc=part, total=count, unit="img", disable=None)
 
 
 def _summary(final: dict[str, Any]) -> str:
@@ -175,6 +233,8 @@ class Parts:
     teacher: for distillation, or None.
     train_dataset: from a step to the training stream.
     eval_dataset: the test data, in order.
+    bad_image: from the steps that failed, or none where evaluation did, to the
+      error that names the image that cannot be decoded, or None.
     config: the hyperparameters.
     card: what the run card is to say of data, model and choice.
   """
@@ -183,6 +243,7 @@ class Parts:
   teacher: tf.keras.Model | None
   train_dataset: Callable[[int], tf.data.Dataset]
   eval_dataset: tf.data.Dataset
+  bad_image: Callable[[range], ValueError | None]
   config: TrainConfig
   card: dict[str, Any]
 
@@ -193,50 +254,50 @@ def compose(choice: dict[str, Any] | None) -> Parts:
   Args:
     choice: what `auto` took when the run was started first, or None.
   """
-  train_source, test_source = _our_data().load(FLAGS.dataset, FLAGS.data_dir)
+  inputs = _inputs()
+  train_source, test_source = inputs.train, inputs.validation
   config = functools.partial(
     flags_lib.config_from_flags,
     FLAGS,
     examples_per_epoch=train_source.num_examples,
   )
-  config(precision="float32", jit_compile=False)  # Raises before TensorFlow.
-  height, width, channels = train_source.image_shape
+  # Raises before TensorFlow.
+  plain_config = config(precision="float32", jit_compile=False)
+  input_shape: tuple[int | None, ...] = inputs.image_shape
   if FLAGS.progressive_image_sizes:
-    height, width = None, None
+    input_shape = (None, None, inputs.image_shape[-1])
   mean, std = train_source.mean_std()
   network = {
     "model": FLAGS.model,
     "model_variant": FLAGS.model_variant,
-    "input_shape": (height, width, channels),
+    "input_shape": input_shape,
     "num_classes": train_source.num_classes,
     "mean": mean,
     "std": std,
   }
 
-  _import_tensorflow()
-  from data import pipeline
-
-  train_dataset = functools.partial(
-    pipeline.train_dataset,
-    train_source,
-    global_batch_size=FLAGS.global_batch_size,
-    seed=FLAGS.seed,
-    flip=FLAGS.flip,
-    pad_crop=FLAGS.pad_crop,
-    erasing_probability=FLAGS.erasing_probability,
+  make_model = functools.partial(
+    _make_model, network, zero_gamma=FLAGS.zero_gamma, seed=FLAGS.seed
   )
-  make_model = functools.partial(_make_model, network)
-  chosen = choice or _choose(make_model, train_dataset, config)
+  _teacher_card(FLAGS.teacher)  # Raises before TensorFlow.
+  make_teacher = functools.partial(_load_teacher, FLAGS.teacher)
+  job = trials.Job(make_model, inputs.first_batches, make_teacher, plain_config)
+  chosen, tried = (
+    (trials.Choice(**choice), [])
+    if choice
+    else _choose(job, network, inputs.image_shape)
+  )
+  _import_tensorflow(chosen)
   return Parts(
-    model=make_model(chosen["precision"]),
-    teacher=_load_teacher(),
-    train_dataset=lambda step: train_dataset(start_step=step),
-    eval_dataset=pipeline.eval_dataset(
-      test_source, batch_size=FLAGS.global_batch_size
-    ),
-    config=config(**chosen),
+    model=make_model(chosen.precision),
+    teacher=make_teacher(),
+    train_dataset=inputs.train_dataset(),
+    eval_dataset=inputs.eval_dataset(),
+    bad_image=inputs.bad_image,
+    config=config(precision=chosen.precision, jit_compile=chosen.jit_compile),
     card={
-      "choice": chosen,
+      "choice": dataclasses.asdict(chosen),
+      **({"preflight": list(map(trial_cache.as_row, tried))} if tried else {}),
       "network": network,
       "data": {
         "name": train_source.name,
@@ -250,81 +311,102 @@ def compose(choice: dict[str, Any] | None) -> Parts:
   )
 
 
-def _import_tensorflow() -> None:
-  """Imports TensorFlow, with oneDNN as --onednn says."""
-  # On CPUs without AVX-512 TensorFlow leaves oneDNN off, at half the speed.
-  # It reads the variable once, when it is imported.
-  os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1" if FLAGS.onednn else "0"
-  # Its C++ notices at start-up, unless the user asks for them.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-  logging.info("oneDNN is %s (--onednn)", "on" if FLAGS.onednn else "off")
+def _inputs() -> data.Inputs:
+  """Loads the data; raises where flags and data do not fit each other."""
+  from data import bad_images, inputs
+  from data.names import LOAD_FLAGS
+
+  load_options = {name: FLAGS[name].value for name in LOAD_FLAGS}
+  options: dict[str, Any] = {
+    name: FLAGS[name].value for name in inputs.flag_names()
+  }
+  if FLAGS.on_bad_image == "skip":
+    options["bad_images"] = bad_images.bad_images_file(FLAGS.workdir or "")
+  train, validation = _our_data().load(FLAGS.dataset, **load_options)
+  return inputs.Inputs(train=train, validation=validation, **options)
+
+
+def _choose(
+  job: trials.Job,
+  network: dict[str, Any],
+  image_shape: tuple[int, int, int],
+) -> tuple[trials.Choice, list[trials.Trial]]:
+  """Returns what to compute in, as flags say or as measured, and the trials."""
+  asked = preflight.Asked(
+    onednn=FLAGS.onednn,
+    tensor_float_32=FLAGS.tensor_float_32,
+    precision=FLAGS.precision,
+    jit_compile=FLAGS.jit_compile,
+  )
+  shapes = {k: v for k, v in network.items() if k not in ("mean", "std")}
+  workload = preflight.workload_of(
+    shapes, image_shape, job.config, FLAGS.teacher
+  )
+  return preflight.choose(asked, job, workload)
+
+
+def _import_tensorflow(chosen: trials.Choice) -> None:
+  """Imports TensorFlow, set as chosen, and says so."""
+  machine.import_tensorflow(onednn=chosen.onednn)
   import tensorflow as tf
 
-  tf.get_logger().setLevel("ERROR")
+  tf.config.experimental.enable_tensor_float_32_execution(
+    chosen.tensor_float_32
+  )
+  for name, value in dataclasses.asdict(chosen).items():
+    logging.info("%s is %s", name, str(value).lower())
 
 
-def _make_model(network: dict[str, Any], precision: str) -> tf.keras.Model:
+def _make_model(
+  network: dict[str, Any], precision: str, *, zero_gamma: bool, seed: int
+) -> tf.keras.Model:
   """Builds the network; the same seed gives the same weights."""
   import tensorflow as tf
 
   import tricks
   from train_loop import models
 
-  tf.keras.utils.set_random_seed(FLAGS.seed)
+  tf.keras.utils.set_random_seed(seed)
   model = models.build_model(**network, dtype=precision)
-  if FLAGS.zero_gamma:
+  if zero_gamma:
     zeroed = tricks.zero_gamma(model)
     logging.info("zero γ in %d layers", len(zeroed))
   return model
 
 
-def _choose(
-  make_model: Callable[[str], tf.keras.Model],
-  train_dataset: Callable[..., tf.data.Dataset],
-  config: Callable[..., TrainConfig],
-) -> dict[str, Any]:
-  """Returns precision and jit_compile: as flags say, or as measured."""
-  import tensorflow as tf
+def _teacher_card(teacher: str | None) -> dict[str, Any] | None:
+  """Returns the card of a teacher that is a run, None of any other or none.
 
-  from train_loop import preflight
-
-  choices = preflight.candidates(
-    FLAGS.precision,
-    FLAGS.jit_compile,
-    gpu=bool(tf.config.list_physical_devices("GPU")),
-  )
-  return dataclasses.asdict(
-    preflight.measure(
-      make_model,
-      train_dataset(),
-      config(precision="float32", jit_compile=False),
-      choices,
-    )
-  )
-
-
-def _load_teacher() -> tf.keras.Model | None:
-  """Returns the model that --teacher names, or None."""
-  if not FLAGS.teacher:
+  Raises:
+    ConfigError: it is neither a run nor a file of Keras'.
+  """
+  if not teacher:
     return None
-  path = pathlib.Path(FLAGS.teacher)
+  path = pathlib.Path(teacher)
+  card = run_card.read(path) if path.is_dir() else None
+  if not card and not (path.suffix == ".keras" and path.is_file()):
+    raise ConfigError(
+      f"teacher must be the workdir of a run or a .keras file, got {teacher!r}"
+    )
+  return card
+
+
+def _load_teacher(teacher: str | None) -> tf.keras.Model | None:
+  """Returns the model that --teacher names, or None."""
+  card = _teacher_card(teacher)
+  if not teacher:
+    return None
   import tensorflow as tf
 
   from train_loop import checkpoints, models
 
-  card = run_card.read(path) if path.is_dir() else None
   if card:
-    teacher = models.build_model(**card["network"], dtype="float32")
-    checkpoints.restore_model(teacher, path)
-  elif path.suffix == ".keras" and path.is_file():
-    teacher = tf.keras.models.load_model(path, compile=False)
+    model = models.build_model(**card["network"], dtype="float32")
+    checkpoints.restore_model(model, teacher)
   else:
-    raise ConfigError(
-      f"teacher must be the workdir of a run or a .keras file, got "
-      f"{FLAGS.teacher!r}"
-    )
-  teacher.trainable = False
-  return teacher
+    model = tf.keras.models.load_model(teacher, compile=False)
+  model.trainable = False
+  return model
 
 
 if __name__ == "__main__":

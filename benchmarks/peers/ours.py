@@ -26,7 +26,7 @@ from benchmarks import recipe as recipe_lib
 from benchmarks.cases import Case
 from benchmarks.flops import forward_macs
 from benchmarks.peers import child, reading
-from data import pipeline
+from data import image_folder, pipeline
 from train_loop import config as config_lib
 from train_loop import loop, models
 from train_loop.models import names, small_resnet

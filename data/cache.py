@@ -1,0 +1,167 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Encoded images kept near, before augmentation, so that epochs cost less.
+
+What is kept is as much as can be without changing a bit of any batch: where
+every epoch takes the same part of an image, the pixels of that part; where it
+takes a random part, the bytes as they are encoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+import psutil
+import tensorflow as tf
+from absl import logging
+
+from data import (
+  convert,
+  pipeline,
+  reading,
+  record_index,
+  tfrecord,
+  user_cache,
+)
+from data.encoded import AnySource, Contents, EncodedSource, Records
+from data.pipeline import OnBadImage
+from data.sources import DataError, Source
+
+# `auto` leaves this part of the free memory to everything else.
+_SPARE = 0.5
+_BATCH = 256
+_PART = "train"
+_BYTES = "bytes"
+
+
+def cached(
+  source: AnySource,
+  cache: str,
+  *,
+  image_size: int,
+  random_crops: bool = False,
+  eval_resize: int = 0,
+  replace: bool,
+  on_bad_image: OnBadImage | None = None,
+) -> AnySource:
+  """Keeps a source's images in memory or on disk.
+
+  Args:
+    source: arrays are in memory already and stay as they are.
+    cache: one of `names.CACHES`: "memory"; "disk", our cache's folder, found
+      again by later runs; "none"; or "auto", memory where half of what is free
+      will do, else none.
+    image_size: as of `pipeline.train_dataset`.
+    random_crops: whether each epoch takes another part of an image.
+    eval_resize: as of `pipeline.eval_dataset`.
+    replace: whether another image stands in the place of a bad one, as in
+      training, or nothing does, as in evaluation.
+    on_bad_image: as of `pipeline.train_dataset`.
+
+  Returns:
+    A source that gives the same batches.
+
+  Raises:
+    DataError: the cache's folder cannot be written.
+  """
+  if isinstance(source, Source) or cache == "none":
+    return source
+  pixels = source.num_examples * image_size**2 * source.channels
+  need = source.num_bytes if random_crops else pixels
+  free = psutil.virtual_memory().available
+  if cache == "auto":
+    cache = "memory" if need <= free * (1 - _SPARE) else "none"
+  logging.info(
+    "cache: %s, for %d %s images of %s: %.2f GB, %.2f GB of memory are free",
+    *(cache, source.num_examples, "encoded" if random_crops else "decoded"),
+    *(source.name, need / 1e9, free / 1e9),
+  )
+  if cache == "none":
+    return source
+  what = _BYTES
+  examples = _encoded(source)
+  if not random_crops:
+    what = f"{image_size} {eval_resize} {replace} {on_bad_image is not None}"
+    crops = pipeline.central_crops(
+      source,
+      image_size=image_size,
+      eval_resize=eval_resize,
+      replace=replace,
+      on_bad_image=on_bad_image,
+    )
+    if cache == "memory":
+      return _pixels_in_memory(source, crops)
+    examples = (
+      (convert.bmp(crop["image"].numpy()), int(crop["label"])) for crop in crops
+    )
+  elif cache == "memory":
+    contents = np.array([contents for contents, _ in examples], object)
+    held = Contents(contents, source.examples)
+    return dataclasses.replace(source, examples=held)
+  return _on_disk(source, examples, what)
+
+
+def _encoded(source: EncodedSource) -> Iterator[tuple[bytes, int]]:
+  """Yields the encoded images and their labels."""
+  contents = (
+    tf.data.Dataset.range(source.num_examples)
+    .map(
+      reading.make_read(source.examples),
+      num_parallel_calls=tf.data.AUTOTUNE,
+      deterministic=True,
+    )
+    .prefetch(tf.data.AUTOTUNE)
+  )
+  return zip(contents.as_numpy_iterator(), map(int, source.labels))
+
+
+def _pixels_in_memory(source: EncodedSource, crops: tf.data.Dataset) -> Source:
+  """Decodes all images into arrays."""
+  batches = list(crops.batch(_BATCH).as_numpy_iterator())
+  return Source(
+    images=np.concatenate([batch["image"] for batch in batches]),
+    labels=np.concatenate([batch["label"] for batch in batches]),
+    class_names=source.class_names,
+    name=source.name,
+  )
+
+
+def _on_disk(
+  source: EncodedSource, examples: Iterator[tuple[bytes, int]], what: str
+) -> EncodedSource:
+  """Writes the examples into our cache, where they are not there yet."""
+  key = hashlib.sha256(f"1 {source.fingerprint()} {what}".encode()).hexdigest()
+  folder = user_cache.folder(os.path.join("images", key[:32]))
+  if not os.path.isdir(folder):
+    logging.info("writing %s, once", folder)
+    try:
+      os.makedirs(os.path.dirname(folder), exist_ok=True)
+      with tempfile.TemporaryDirectory(
+        prefix=".partial-", dir=os.path.dirname(folder)
+      ) as scratch:
+        partial = os.path.join(scratch, "images")
+        os.mkdir(partial)
+        convert.write_part(partial, _PART, examples, source.class_names)
+        with contextlib.suppress(FileExistsError):  # Another run was faster.
+          os.rename(partial, folder)
+    except OSError as error:
+      raise DataError(
+        f"{folder} cannot be written: {error.strerror}; choose another folder"
+        " with XDG_CACHE_HOME, or --cache=none"
+      ) from error
+  shards = tfrecord.find_shards(folder, _PART)
+  sizes = np.array([os.path.getsize(shard) for shard in shards], np.int64)
+  index = record_index.read(tfrecord.index_path(folder, _PART), sizes)
+  # Of pixels nothing can be bad, and what was left out has no place.
+  origin = source.examples if what == _BYTES else None
+  return dataclasses.replace(
+    source,
+    examples=Records(tuple(shards), index.shard, index.offset, origin=origin),
+    labels=index.label.astype(np.int32),
+  )

@@ -1,0 +1,239 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A run's input: its sources, and how they become batches.
+
+Importing this module imports no TensorFlow, and an `Inputs` pickles: a process
+that tries something out is given the run's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any, Callable
+
+from data.bad_images import BadImages
+from data.encoded import AnySource, EncodedSource, require_sizes
+from data.names import CACHES
+from data.sources import DataError, Source
+
+if TYPE_CHECKING:
+  import tensorflow as tf
+
+# Batches beyond a failed step that may have been in preparation.
+_PREPARED_AHEAD = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+  """Where a run's batches come from. The fields are flags, spelled alike.
+
+  Attributes:
+    train: the training source.
+    validation: the source to evaluate.
+    global_batch_size: examples a step, over all replicas.
+    seed: of order and augmentation.
+    image_size: as of `pipeline.train_dataset`, as are those below.
+    eval_resize: as of `pipeline.eval_dataset`.
+    random_resized_crop: of encoded images.
+    flip: each example in every other epoch.
+    pad_crop: pixels of padding before a random crop.
+    auto_augment: one of `names.AUTO_AUGMENTS`.
+    rand_augment_layers: operations that rand_augment applies.
+    rand_augment_magnitude: how strong they are.
+    color_jitter: of hue, saturation and brightness.
+    pca_noise: standard deviation of the colour noise.
+    erasing_probability: of random erasing.
+    cache: as of `cache.cached`.
+    input_threads: threads that prepare batches; 0 leaves it to TensorFlow.
+    data_service: the address of a tf.data service, or "".
+    bad_images: the file that lists images that cannot be decoded, and are
+      skipped; "" where none may be.
+
+  Raises:
+    DataError: where options and sources do not fit each other.
+  """
+
+  train: AnySource
+  validation: AnySource
+  global_batch_size: int
+  seed: int = 0
+  image_size: int = 0
+  eval_resize: int = 0
+  random_resized_crop: bool = False
+  flip: bool = False
+  pad_crop: int = 0
+  auto_augment: str = "none"
+  rand_augment_layers: int = 2
+  rand_augment_magnitude: float = 9.0
+  color_jitter: float = 0.0
+  pca_noise: float = 0.0
+  erasing_probability: float = 0.0
+  cache: str = "auto"
+  input_threads: int = 0
+  data_service: str = ""
+  bad_images: str = ""
+
+  def __post_init__(self) -> None:
+    for source in (self.train, self.validation):
+      require_sizes(
+        source,
+        image_size=self.image_size,
+        random_resized_crop=self.random_resized_crop,
+        eval_resize=self.eval_resize,
+      )
+    if self.pca_noise and self.image_shape[-1] == 1:
+      raise DataError(
+        f"pca_noise must be 0 for gray images, got {self.pca_noise}"
+      )
+    if self.cache not in CACHES:
+      raise DataError(
+        f"cache must be one of {', '.join(CACHES)}, got {self.cache!r}"
+      )
+    if self.cache == "disk" and isinstance(self.train, Source):
+      raise DataError(
+        f"cache must not be disk for {self.train.name}, which is in memory"
+      )
+    if self.data_service and (self.bad_images or self.cache == "memory"):
+      raise DataError(
+        "data_service must be left out with on_bad_image=skip and with"
+        " cache=memory: its workers have neither the list nor the memory of"
+        " this process"
+      )
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width and channels of a batch's images."""
+    height, width, channels = self.train.image_shape
+    return height or self.image_size, width or self.image_size, channels
+
+  def first_batches(self) -> tf.data.Dataset:
+    """Returns the training stream from its start, with nothing cached."""
+    return self._train_dataset(self.train)
+
+  def train_dataset(self) -> Callable[[int], tf.data.Dataset]:
+    """Returns the function from a step to the training stream from there on.
+
+    Raises:
+      DataError: an image cannot be decoded.
+    """
+    cache = "none" if self.data_service and self.cache == "auto" else self.cache
+    near = self._cached(
+      self.train, cache, random_crops=self.random_resized_crop, replace=True
+    )
+    return lambda step: self._train_dataset(
+      near, start_step=step, data_service=self.data_service
+    )
+
+  def eval_dataset(self) -> tf.data.Dataset:
+    """Returns the data to evaluate, in order.
+
+    Raises:
+      DataError: an image cannot be decoded.
+    """
+    near = self._cached(
+      self.validation, self.cache, eval_resize=self.eval_resize, replace=False
+    )
+    return self._eval_dataset(near)
+
+  def bad_image(self, steps: range) -> DataError | None:
+    """Returns what names an image that cannot be decoded, or None.
+
+    Args:
+      steps: in whose batches, or soon after, it is; none where it is among the
+        images to evaluate.
+    """
+    if not steps:
+      return self._first_bad(self.validation, self._eval_dataset)
+    count = len(steps) + _PREPARED_AHEAD
+
+    def train_dataset(source: AnySource, **options: Any) -> tf.data.Dataset:
+      options["start_step"] = steps.start
+      return self._train_dataset(source, **options).take(count)
+
+    return self._first_bad(self.train, train_dataset)
+
+  def _cached(self, source: AnySource, cache: str, **options: Any) -> AnySource:
+    import tensorflow as tf
+
+    from data import cache as cache_lib
+
+    try:
+      return cache_lib.cached(
+        source,
+        cache,
+        image_size=self.image_size,
+        on_bad_image=self._note(source),
+        **options,
+      )
+    except tf.errors.OpError as error:
+      bad = self._first_bad(source, self._eval_dataset)
+      raise bad or error from error
+
+  def _first_bad(
+    self, source: AnySource, dataset_of: Callable[..., tf.data.Dataset]
+  ) -> DataError | None:
+    """Returns what names the first bad image that a dataset comes by."""
+    if not isinstance(source, EncodedSource):
+      return None
+    found: list[int] = []
+    for _ in dataset_of(source, on_bad_image=found.append):
+      if found:
+        break
+    if not found:
+      return None
+    return DataError(
+      f"image {source.place(found[0])} cannot be decoded: replace it, or go on"
+      " without it with --on_bad_image=skip; --mode=check_data finds all such"
+    )
+
+  def _note(self, source: AnySource) -> Callable[[int], None] | None:
+    if not self.bad_images or not isinstance(source, EncodedSource):
+      return None
+    return functools.partial(BadImages(self.bad_images).note, source)
+
+  def _train_dataset(
+    self, source: AnySource, **options: Any
+  ) -> tf.data.Dataset:
+    from data import pipeline
+
+    if isinstance(source, EncodedSource):
+      options.setdefault("on_bad_image", self._note(source))
+      options["image_size"] = self.image_size
+      options["random_resized_crop"] = self.random_resized_crop
+    return pipeline.train_dataset(
+      source,
+      global_batch_size=self.global_batch_size,
+      seed=self.seed,
+      flip=self.flip,
+      pad_crop=self.pad_crop,
+      auto_augment=self.auto_augment,
+      rand_augment_layers=self.rand_augment_layers,
+      rand_augment_magnitude=self.rand_augment_magnitude,
+      color_jitter=self.color_jitter,
+      pca_noise=self.pca_noise,
+      erasing_probability=self.erasing_probability,
+      input_threads=self.input_threads,
+      **options,
+    )
+
+  def _eval_dataset(self, source: AnySource, **options: Any) -> tf.data.Dataset:
+    from data import pipeline
+
+    if isinstance(source, EncodedSource):
+      options.setdefault("on_bad_image", self._note(source))
+      options["image_size"] = self.image_size
+      options["eval_resize"] = self.eval_resize
+    return pipeline.eval_dataset(
+      source,
+      batch_size=self.global_batch_size,
+      input_threads=self.input_threads,
+      **options,
+    )
+
+
+def flag_names() -> list[str]:
+  """Returns the fields of `Inputs` that are flags of the same name."""
+  others = ("train", "validation", "bad_images")
+  names = [field.name for field in dataclasses.fields(Inputs)]
+  return [name for name in names if name not in others]

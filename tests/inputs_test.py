@@ -1,0 +1,304 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the pipelines of encoded images: order, resumption, bad images."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data import (
+  DataError,
+  Inputs,
+  bad_images,
+  cache,
+  convert,
+  image_folder,
+  pipeline,
+  tfrecord,
+)
+from data.encoded import Contents, Files, Records
+from data.sources import Source
+from tests import pictures
+
+AUGMENTED = {"random_resized_crop": True, "flip": True, "color_jitter": 0.4}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  root = tmp_path_factory.mktemp("folder")
+  return pictures.write_folder(root, counts=(("train", 7), ("val", 3)))
+
+
+@pytest.fixture(scope="module")
+def records(folder, tmp_path_factory):
+  output = str(tmp_path_factory.mktemp("records") / "out")
+  counts = convert.convert(
+    *image_folder.load(str(folder)), output, shard_bytes=5000
+  )
+  assert counts == {"train": 21, "validation": 9}
+  assert len(tfrecord.find_shards(output, "train")) > 1
+  return output
+
+
+@pytest.fixture(params=["image_folder", "tfrecord"])
+def source(request, folder, records):
+  if request.param == "image_folder":
+    return image_folder.load(str(folder))[0]
+  return tfrecord.load(records)[0]
+
+
+def batches(source, count, **options):
+  options = {
+    "global_batch_size": 4,
+    "seed": 1,
+    "image_size": 16,
+    **options,
+  }
+  dataset = pipeline.train_dataset(source, **options).take(count)
+  return [(b["image"].numpy(), b["label"].numpy()) for b in dataset]
+
+
+def assert_same(first, second) -> None:
+  assert len(first) == len(second)
+  for (images, labels), (other_images, other_labels) in zip(first, second):
+    np.testing.assert_array_equal(images, other_images)
+    np.testing.assert_array_equal(labels, other_labels)
+
+
+@pytest.mark.parametrize("options", [{}, AUGMENTED], ids=["plain", "augmented"])
+def test_a_resumed_stream_is_the_uninterrupted_one(source, options):
+  whole = batches(source, 12, **options)
+  for start_step in (1, 5, 11):
+    resumed = batches(source, 12 - start_step, start_step=start_step, **options)
+    assert_same(resumed, whole[start_step:])
+
+
+def test_each_example_comes_once_an_epoch(source):
+  stream = np.concatenate([images for images, _ in batches(source, 21)])
+  for epoch in range(4):
+    images = stream[21 * epoch :][:21]
+    assert len({image.tobytes() for image in images}) == 21
+
+
+def test_image_and_label_stay_together(source):
+  # The label is the channel that shines, counted from blue.
+  for images, labels in batches(source, 6, **AUGMENTED | {"color_jitter": 0.0}):
+    means = images[:, 4:, 4:].mean(axis=(1, 2))
+    np.testing.assert_array_equal(2 - means.argmax(axis=1), labels)
+
+
+def test_records_give_the_batches_of_the_files(folder, records):
+  files, files_validation = image_folder.load(str(folder))
+  source, validation = tfrecord.load(records)
+  assert source.class_names == files.class_names
+  assert_same(batches(source, 6, **AUGMENTED), batches(files, 6, **AUGMENTED))
+  options = {"batch_size": 4, "image_size": 16, "eval_resize": 20}
+  for batch, other in zip(
+    pipeline.eval_dataset(validation, **options),
+    pipeline.eval_dataset(files_validation, **options),
+  ):
+    np.testing.assert_array_equal(batch["image"], other["image"])
+
+
+def test_evaluation_is_every_example_once_in_order(source):
+  dataset = pipeline.eval_dataset(source, batch_size=4, image_size=16)
+  found = [batch["label"].numpy() for batch in dataset]
+  assert [len(labels) for labels in found] == [4, 4, 4, 4, 4, 1]
+  np.testing.assert_array_equal(np.concatenate(found), source.labels)
+
+
+def test_shapes_are_static_and_images_uint8(source):
+  for options in ({}, {"on_bad_image": print}):
+    dataset = pipeline.train_dataset(
+      source, global_batch_size=4, seed=1, image_size=16, **options, **AUGMENTED
+    )
+    assert dataset.element_spec == {
+      "image": tf.TensorSpec([4, 16, 16, 3], tf.uint8),
+      "label": tf.TensorSpec([4], tf.int32),
+    }
+
+
+@pytest.mark.parametrize("options", [{}, AUGMENTED], ids=["plain", "augmented"])
+@pytest.mark.parametrize("where", ["memory", "disk", "auto"])
+def test_a_cache_changes_no_bit(source, where, options, tmp_path, monkeypatch):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+  expected = batches(source, 8, **options)
+  random_crops = "random_resized_crop" in options
+  for _ in range(2):  # The second time from what the first has written.
+    near = cache.cached(
+      source, where, image_size=16, random_crops=random_crops, replace=True
+    )
+    kind = Records if where == "disk" else Contents
+    if where != "disk" and not random_crops:
+      assert isinstance(near, Source)
+      assert_same(batches(near, 8, image_size=0, **options), expected)
+    else:
+      assert isinstance(near.examples, kind)
+      assert_same(batches(near, 8, **options), expected)
+  assert bool(list(tmp_path.rglob("train-*"))) == (where == "disk")
+
+
+def test_auto_keeps_nothing_where_memory_is_short(source, monkeypatch):
+  @dataclasses.dataclass
+  class Memory:
+    available: int = 100
+
+  monkeypatch.setattr(cache.psutil, "virtual_memory", Memory)
+  near = cache.cached(source, "auto", image_size=16, replace=True)
+  assert near is source
+
+
+def test_the_data_service_gives_the_same_batches(folder):
+  source, _ = image_folder.load(str(folder))
+  service = tf.data.experimental.service
+  dispatcher = service.DispatchServer()
+  address = dispatcher.target.split("://")[1]
+  worker = service.WorkerServer(
+    service.WorkerConfig(dispatcher_address=address)
+  )
+  served = batches(source, 6, data_service=dispatcher.target, **AUGMENTED)
+  assert_same(served, batches(source, 6, **AUGMENTED))
+  del worker
+
+
+def damaged_folder(root) -> tuple[pathlib.Path, list[str]]:
+  """A folder with two bad images to train on and one to evaluate."""
+  pictures.write_folder(root, counts=(("train", 5), ("val", 3)))
+  bad = [
+    *sorted(root.glob("train/green/*"))[:2],
+    sorted(root.glob("val/red/*"))[1],
+  ]
+  bad[0].write_bytes(bad[0].read_bytes()[:300])
+  bad[1].write_text("<html>not found</html>")
+  bad[2].write_bytes(bad[2].read_bytes()[:300])
+  return root, list(map(str, bad))
+
+
+def make_inputs(root, **options) -> Inputs:
+  options = {"global_batch_size": 5, "image_size": 16, **options}
+  train, validation = image_folder.load(str(root))
+  return Inputs(train=train, validation=validation, **options)
+
+
+@pytest.mark.parametrize("where", ["none", "memory"])
+def test_a_bad_image_is_named(tmp_path, where):
+  root, bad = damaged_folder(tmp_path / "data")
+  inputs = make_inputs(root, cache=where)
+  if where == "memory":
+    with pytest.raises(DataError, match=r"\(class green\) cannot be decoded"):
+      inputs.train_dataset()
+    with pytest.raises(DataError, match=f"image {bad[2]}"):
+      inputs.eval_dataset()
+    return
+  with pytest.raises(tf.errors.InvalidArgumentError):
+    list(inputs.train_dataset()(0).take(5))
+  named = str(inputs.bad_image(range(2, 3)))
+  assert any(path in named for path in bad[:2])
+  assert "--on_bad_image=skip" in named
+  assert bad[2] in str(inputs.bad_image(range(0)))
+
+
+@pytest.mark.parametrize("options", [{}, AUGMENTED], ids=["plain", "augmented"])
+@pytest.mark.parametrize("where", ["none", "memory", "disk"])
+def test_bad_images_are_listed_and_replaced(
+  tmp_path, monkeypatch, where, options
+):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  root, bad = damaged_folder(tmp_path / "data")
+  listed = tmp_path / "run" / "bad_images.txt"
+  inputs = make_inputs(root, cache=where, bad_images=str(listed), **options)
+  found = list(inputs.train_dataset()(0).take(6))
+  labels = np.concatenate([batch["label"] for batch in found])
+  # Two epochs: the third green image and the two after it, and nothing of red
+  # or blue, stands for the two bad ones.
+  assert np.bincount(labels).tolist() == [10, 10, 10]
+  evaluated = [batch["label"].numpy() for batch in inputs.eval_dataset()]
+  assert np.bincount(np.concatenate(evaluated)).tolist() == [3, 3, 2]
+  lines = listed.read_text().splitlines()
+  assert sorted(line.split(" (class ")[0] for line in lines) == sorted(bad)
+  # A run that goes on lists nothing twice, and sees the same.
+  again = make_inputs(root, cache=where, bad_images=str(listed), **options)
+  resumed = list(again.train_dataset()(3).take(3))
+  for batch, other in zip(resumed, found[3:]):
+    np.testing.assert_array_equal(batch["image"], other["image"])
+  assert listed.read_text().splitlines() == lines
+
+
+def test_too_many_bad_images_in_a_row_are_an_error(tmp_path):
+  root = pictures.write_folder(tmp_path, counts=(("train", 5), ("val", 1)))
+  for path in root.glob("train/*/*"):
+    path.write_text("no image")
+  source, _ = image_folder.load(str(root))
+  with pytest.raises(tf.errors.InvalidArgumentError, match="8 images of"):
+    batches(source, 1, on_bad_image=lambda index: None)
+
+
+def test_a_place_is_noted_once(folder, tmp_path):
+  source, _ = image_folder.load(str(folder))
+  path = bad_images.bad_images_file(str(tmp_path))
+  notes = bad_images.BadImages(path)
+  for index in (3, 3, 5):
+    notes.note(source, index)
+  assert len(notes) == len(bad_images.BadImages(path)) == 2
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"image_size": 0}, "image_size must be given for image_folder"),
+    ({"eval_resize": 8}, "eval_resize must be 0 or at least image_size"),
+    ({"cache": "tape"}, "cache must be one of auto, memory, disk, none"),
+    (
+      {"data_service": "grpc://x", "bad_images": "y"},
+      "data_service must be left out",
+    ),
+  ],
+)
+def test_options_that_do_not_fit_are_named(folder, options, message):
+  with pytest.raises(DataError, match=message):
+    make_inputs(folder, **options)
+
+
+@pytest.mark.parametrize(
+  "options",
+  [{"image_size": 8}, {"random_resized_crop": True}, {"cache": "disk"}],
+)
+def test_arrays_take_no_options_of_encoded_images(options):
+  source = Source(
+    np.zeros([4, 8, 8, 1], np.uint8), np.zeros(4, np.int32), ("a",), "arrays"
+  )
+  with pytest.raises(DataError, match="arrays"):
+    Inputs(train=source, validation=source, global_batch_size=2, **options)
+
+
+def test_gray_images_and_files(folder):
+  train, _ = image_folder.load(str(folder), channels=1)
+  assert isinstance(train.examples, Files)
+  (images, _), *_ = batches(train, 1)
+  assert images.shape == (4, 16, 16, 1)
+  mean, std = train.mean_std()
+  assert len(mean) == len(std) == 1
+  with pytest.raises(DataError, match="image_channels must be 1"):
+    image_folder.load(str(folder), channels=2)
+  with pytest.raises(DataError, match="pca_noise must be 0 for gray"):
+    Inputs(
+      train=train,
+      validation=train,
+      global_batch_size=2,
+      image_size=16,
+      pca_noise=0.1,
+    )
+
+
+def test_inputs_pickle(folder):
+  import pickle
+
+  inputs = make_inputs(folder, **AUGMENTED)
+  copy = pickle.loads(pickle.dumps(inputs))
+  batch, other = (next(iter(i.first_batches())) for i in (inputs, copy))
+  np.testing.assert_array_equal(batch["image"], other["image"])

@@ -1,0 +1,68 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of what a run says of the machine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from train_loop import machine
+
+CPU_INFO = """\
+processor\t: 0
+model name\t: Zilog Z80 @ 4 MHz
+flags\t\t: fpu avx512_bf16 amx
+processor\t: 1
+model name\t: another
+"""
+
+
+@pytest.fixture
+def cpu_info(tmp_path, monkeypatch):
+  path = tmp_path / "cpuinfo"
+  monkeypatch.setattr(machine, "CPU_INFO", path)
+  return path
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+  """Puts a program of that name, and no other, on the path."""
+  monkeypatch.setenv("PATH", str(tmp_path))
+
+  def write(script):
+    path = tmp_path / "nvidia-smi"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+  return write
+
+
+def test_the_cpu_is_told_by_name_and_feature(cpu_info):
+  cpu_info.write_text(CPU_INFO)
+  assert machine.cpu_name() == "Zilog Z80 @ 4 MHz"
+  assert machine.cpu_has("amx_bf16", "avx512_bf16")
+  assert not machine.cpu_has("avx512")
+
+
+def test_without_proc_the_name_is_what_python_knows(cpu_info):
+  assert machine.cpu_name()
+  assert not machine.cpu_has("fpu")
+
+
+def test_gpus_are_told_by_their_driver(nvidia_smi):
+  assert machine.nvidia_gpus() == []
+  nvidia_smi("echo 'NVIDIA H100, 550.1, 81559 MiB'")
+  assert machine.nvidia_gpus() == ["NVIDIA H100, 550.1, 81559 MiB"]
+  nvidia_smi("echo 'No devices were found'; exit 6")
+  assert machine.nvidia_gpus() == []
+
+
+def test_the_fingerprint_tells_what_slows_tensorflow_down(monkeypatch):
+  monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_slow")
+  monkeypatch.setenv("PWD", "/somewhere")
+  fingerprint = json.loads(json.dumps(machine.fingerprint()))
+  assert fingerprint["environment"]["XLA_FLAGS"] == "--xla_cpu_slow"
+  assert "PWD" not in fingerprint["environment"]
+  assert {"tensorflow", "keras", "python"} <= set(fingerprint["versions"])

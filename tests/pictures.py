@@ -1,0 +1,49 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Small folders of pictures, for the tests that read files."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+CLASSES = ("blue", "green", "red")
+
+
+def picture(index: int, label: int, size=(24, 32)) -> np.ndarray:
+  """Returns a smooth picture in its class's colour, [height, width, 3] uint8.
+
+  No two indices give the same pixels.
+  """
+  random = np.random.default_rng((index, label))
+  rows, columns = np.mgrid[0 : size[0], 0 : size[1]]
+  slope = random.uniform(1, 3, 2)
+  image = np.zeros([*size, 3])
+  image[..., 2 - label] = 120 + slope[0] * rows + slope[1] * columns
+  image += random.uniform(0, 25)
+  image[0, 0] = index % 256, index // 256, 0
+  return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def write_folder(
+  root: str | os.PathLike[str],
+  *,
+  counts=(("train", 8), ("val", 3)),
+  classes=CLASSES,
+  ending=".jpg",
+  size=(24, 32),
+) -> pathlib.Path:
+  """Writes a folder a part and class; returns the root."""
+  index = 0
+  for part, count in counts:
+    for label, name in enumerate(classes):
+      folder = pathlib.Path(root, part, name)
+      folder.mkdir(parents=True)
+      for _ in range(count):
+        image = Image.fromarray(picture(index, label, size))
+        image.save(folder / f"{index:04d}{ending}")
+        index += 1
+  return pathlib.Path(root)

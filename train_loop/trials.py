@@ -1,0 +1,258 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tries ways to compute a step, in a process with a TensorFlow of its own.
+
+TensorFlow reads whether to use oneDNN once, when it is imported; a GPU's memory
+is not given back while it lives; and a trial that dies must not end the run. So
+the run's own process, which has not imported TensorFlow yet, starts another,
+hands it the functions that make the run's model and data, and asks it to try
+one choice after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import gc
+import multiprocessing
+import pickle
+import signal
+import time
+from typing import TYPE_CHECKING, Any, Callable
+
+from train_loop import machine
+from train_loop.config import ConfigError, PrecisionConfig, TrainConfig
+
+if TYPE_CHECKING:
+  import tensorflow as tf
+
+# After the step that traces and compiles. The loss of these is compared, and
+# where they take so long already, their time is the result, too.
+COMPARED_STEPS = 3
+TIMED_SECONDS = 1.0
+MAX_TIMED_STEPS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+  """One way to compute a step.
+
+  Attributes:
+    onednn: let TensorFlow use oneDNN on a CPU.
+    tensor_float_32: let a GPU round the factors of float32 products.
+    precision: one of `config.PRECISIONS`.
+    jit_compile: let XLA compile the forward and backward pass.
+  """
+
+  onednn: bool
+  tensor_float_32: bool
+  precision: str
+  jit_compile: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+  """What a few steps of one choice gave.
+
+  Attributes:
+    choice: what was tried.
+    images_per_second: of the timed steps; 0 where it failed.
+    loss: the mean over the first steps; None where it failed.
+    failure: why there is no result, in one line, or "".
+  """
+
+  choice: Choice
+  images_per_second: float = 0.0
+  loss: float | None = None
+  failure: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+  """What the candidates depend on, as TensorFlow sees it.
+
+  Attributes:
+    x86: the CPU is of Intel's and AMD's family, for which oneDNN is made.
+    native_bfloat16: the CPU multiplies bfloat16.
+    gpu: there is a GPU.
+    compute_capability: of the least of NVIDIA's GPUs, (0, 0) where none tells.
+  """
+
+  x86: bool = True
+  native_bfloat16: bool = False
+  gpu: bool = False
+  compute_capability: tuple[int, int] = (0, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """What a trial trains: the run's own. The functions must pickle.
+
+  Attributes:
+    make_model: from a precision to the network, with the same weights each
+      time.
+    make_dataset: gives the training stream, whose first batch is used again
+      and again.
+    make_teacher: gives the teacher of distillation, or None.
+    config: the hyperparameters; each trial sets the precision.
+  """
+
+  make_model: Callable[[str], tf.keras.Model]
+  make_dataset: Callable[[], tf.data.Dataset]
+  make_teacher: Callable[[], tf.keras.Model | None]
+  config: TrainConfig
+
+
+class TrialProcess:
+  """A process that tries choices; it is started anew where one ends it.
+
+  Attributes:
+    device: what TensorFlow found in it.
+  """
+
+  def __init__(self, job: Job, *, onednn: bool) -> None:
+    # Pickled here: unpickling may import TensorFlow, and the new process must
+    # have set oneDNN before.
+    self._arguments = (pickle.dumps(job), onednn)
+    self._start()
+
+  def __enter__(self) -> TrialProcess:
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    self._stop()
+
+  def run(self, choice: Choice, *, timeout: float) -> Trial:
+    """Tries a choice; whatever becomes of it is told in the trial.
+
+    Args:
+      choice: of this process' oneDNN.
+      timeout: seconds that it may take.
+    """
+    if timeout <= 0:
+      return Trial(choice, failure="not tried, for lack of time")
+    if not self._process.is_alive():
+      self._start()
+    try:
+      self._connection.send(choice)
+      if self._connection.poll(timeout):
+        return self._connection.recv()
+      failure = f"no result within {timeout:.0f} s"
+    except (EOFError, OSError):
+      self._process.join()
+      failure = f"its process ended with exit code {self._process.exitcode}"
+    self._stop()
+    return Trial(choice, failure=failure)
+
+  def _start(self) -> None:
+    context = multiprocessing.get_context("spawn")
+    self._connection, theirs = context.Pipe()
+    self._process = context.Process(
+      target=_serve, args=(theirs, *self._arguments), daemon=True
+    )
+    self._process.start()
+    theirs.close()  # Then theirs is the only one, and its end is ours to see.
+    try:
+      self.device: Device = self._connection.recv()
+    except EOFError:
+      self._process.join()
+      raise ConfigError(
+        "auto could not measure: its process ended with exit code "
+        f"{self._process.exitcode}; set precision, jit_compile and onednn"
+      ) from None
+
+  def _stop(self) -> None:
+    self._process.kill()
+    self._process.join()
+    self._connection.close()
+
+
+def _serve(connection: Any, pickled_job: bytes, onednn: bool) -> None:
+  """Is the process: tells its device, then answers choices with trials."""
+  # Ctrl-C reaches both; the run's process answers it, and ends this one.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  machine.import_tensorflow(onednn=onednn)
+  job = pickle.loads(pickled_job)
+  with contextlib.suppress(EOFError, OSError):  # Until the run's process ends.
+    connection.send(find_device())
+    while True:
+      connection.send(run_trial(job, connection.recv()))
+
+
+def find_device() -> Device:
+  """Returns what TensorFlow has at hand."""
+  import tensorflow as tf
+
+  gpus = tf.config.list_physical_devices("GPU")
+  details = map(tf.config.experimental.get_device_details, gpus)
+  return Device(
+    x86=machine.is_x86(),
+    native_bfloat16=machine.cpu_has("avx512_bf16", "amx_bf16"),
+    gpu=bool(gpus),
+    compute_capability=min(
+      (gpu.get("compute_capability", (0, 0)) for gpu in details),
+      default=(0, 0),
+    ),
+  )
+
+
+def run_trial(job: Job, choice: Choice) -> Trial:
+  """Trains for some steps in this process; an error becomes a failed trial."""
+  try:
+    return _timed_steps(job, choice)
+  except Exception as error:  # Whatever it is, the next choice may work.
+    first_line, *_ = str(error).strip().splitlines() or [""]
+    reason = f"{type(error).__name__}: {first_line}"
+    return Trial(choice, failure=reason[:200])
+  finally:
+    gc.collect()  # Graphs hold variables in cycles, and these hold memory.
+
+
+def _timed_steps(job: Job, choice: Choice) -> Trial:
+  """Compares some steps' loss, then times some more."""
+  import tensorflow as tf
+
+  from train_loop import loop
+  from train_loop.state import TrainState
+
+  tf.config.experimental.enable_tensor_float_32_execution(
+    choice.tensor_float_32
+  )
+  config = dataclasses.replace(
+    job.config, precision=PrecisionConfig(choice.precision, choice.jit_compile)
+  )
+  batches, teacher = _inputs(job)
+  state = TrainState(job.make_model(choice.precision), config)
+  run_steps = loop.make_run_steps(state, config, teacher=teacher)
+  iterator = iter(batches)
+
+  def seconds_of(steps: int) -> float:
+    start = time.perf_counter()
+    run_steps(iterator, tf.constant(steps, tf.int64))
+    state.window.read()  # Waits for the device.
+    return time.perf_counter() - start
+
+  seconds_of(1)
+  state.window.reset()
+  steps, seconds = COMPARED_STEPS, seconds_of(COMPARED_STEPS)
+  loss = state.window.read()["loss"]
+  if loss is None:
+    return Trial(choice, failure="no step had a finite gradient")
+  if seconds < TIMED_SECONDS:
+    steps = min(MAX_TIMED_STEPS, int(steps * TIMED_SECONDS / seconds))
+    seconds = seconds_of(steps)
+  images = steps * config.loop.global_batch_size
+  return Trial(choice, round(images / seconds, 1), loss)
+
+
+@functools.lru_cache(maxsize=1)
+def _inputs(job: Job) -> tuple[tf.data.Dataset, tf.keras.Model | None]:
+  """Returns the first batch without end, and the teacher: one for all trials.
+
+  Of a stream, the input pipeline would be timed along with the step.
+  """
+  import tensorflow as tf
+
+  batch = next(iter(job.make_dataset()))
+  return tf.data.Dataset.from_tensors(batch).repeat(), job.make_teacher()
