@@ -4,7 +4,8 @@
 
     tricks  <-  train_loop  <-  train_loop/main.py  ->  data
 
-Tests and benchmarks may import every room; no room imports them.
+Tests and benchmarks may import every room; no room imports them. The command
+itself the benchmarks run, they do not import it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ MAY_IMPORT = {
   "data": {"data"},
   "train_loop": {"train_loop", "tricks"},
   "main": {"main", "train_loop", "tricks", "data"},
+  "benchmarks": {"benchmarks", "main", "train_loop", "tricks", "data"},
 }
 HELPERS = project.helpers()
 TARGETS = {
@@ -30,9 +32,11 @@ TARGETS = {
   "data": ":data",
   "train_loop": ":train_loop_lib",
   "main": ":main",
+  "benchmarks": ":benchmarks",
   **{helper: f":{helper}" for helper in HELPERS},
 }
 FILES = project.python_files(*project.ROOMS)
+BENCHMARKS = project.python_files("benchmarks")
 MAY_READ_FLAGS = {"train_loop/flags.py", "train_loop/main.py"}
 BUILD_TARGETS = project.build_targets()
 
@@ -96,7 +100,7 @@ def own_room(file: str) -> str | None:
   return room_of(file[: -len(".py")].replace("/", "."))
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, *BENCHMARKS])
 def test_a_room_imports_only_the_rooms_it_may(file):
   assert rooms_imported_by(file) <= MAY_IMPORT[own_room(file)]
 
@@ -127,15 +131,26 @@ def test_third_party_imports_are_declared(file):
   assert third_party(imports_of(file)) <= required | declared(extras)
 
 
+@knows_standard_library
+@pytest.mark.parametrize("file", BENCHMARKS)
+def test_imports_of_benchmarks_are_declared(file):
+  setup = project.setup_cfg()
+  requirements = setup["options"]["install_requires"]
+  extra = setup["options.extras_require"]["bench"]
+  # No requirement brings Orbit without another TensorFlow.
+  allowed = declared(requirements) | declared(extra) | {"orbit"}
+  assert third_party(imports_of(file)) <= allowed
+
+
 def declared(requirements: str) -> set[str]:
   names = re.findall(r"^[\w-]+", requirements, re.MULTILINE)
-  modules = {"absl-py": "absl", "scikit-learn": "sklearn"}
+  modules = {"absl-py": "absl", "scikit-learn": "sklearn", "Pillow": "PIL"}
   return {modules.get(name, name.replace("-", "_")) for name in names}
 
 
 def third_party(modules: Iterable[str]) -> set[str]:
   tops = {module.split(".")[0] for module in modules}
-  return tops - sys.stdlib_module_names - set(project.ROOMS)
+  return tops - sys.stdlib_module_names - {*project.ROOMS, "benchmarks"}
 
 
 @pytest.mark.parametrize("file", sorted(set(FILES) - MAY_READ_FLAGS))
@@ -196,6 +211,7 @@ def test_every_way_to_import_is_seen(code, modules):
     ("train_loop.main", "main"),
     ("train_loop.main.run", "main"),
     ("train_loop.mainly", "train_loop"),
+    ("benchmarks.peers.ours", "benchmarks"),
     ("tests.project.ROOT", "project"),
     ("tests.imports_test", "tests"),
     ("project", None),

@@ -40,7 +40,8 @@ def test_every_test_file_has_a_py_test():
 
 def test_every_other_python_file_is_in_one_py_library():
   helpers = [f"tests/{helper}.py" for helper in project.helpers()]
-  assert sorted(srcs_of("py_library")) == sorted(CODE + helpers)
+  benchmarks = project.python_files("benchmarks")
+  assert sorted(srcs_of("py_library")) == sorted(CODE + benchmarks + helpers)
 
 
 def test_every_package_is_installed():

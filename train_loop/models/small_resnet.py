@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-20 to ResNet-56: three stages, for images of about 32x32 pixels.
+"""ResNet-20 to ResNet-110: three stages, for images of about 32x32 pixels.
 
 A 3x3 convolution, then three stages of n basic blocks with 16, 32 and 64
 channels; 6n + 2 layers. Shortcuts have no parameters (He et al. 2015, option
@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from train_loop.models import layers
 
-DEPTHS: tuple[int, ...] = (20, 32, 44, 56)
+DEPTHS: tuple[int, ...] = (20, 32, 44, 56, 110)
 
 # Of the pixels of CIFAR-10's training set, red, green, blue.
 CIFAR10_MEAN: tuple[float, float, float] = (125.307, 122.950, 113.865)
@@ -42,7 +42,7 @@ def small_resnet(
   """Builds a ResNet of three stages.
 
   Args:
-    depth: 20, 32, 44 or 56.
+    depth: 20, 32, 44, 56 or 110.
     model_variant: "a", "b", "c" or "d"; the first three are the same here.
     input_shape: (height, width, channels); height and width may be None.
     num_classes: Number of logits, at least 1.

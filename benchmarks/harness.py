@@ -1,0 +1,473 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Runs contenders in turns, and makes a table and JSON of what they found.
+
+Every contender is a process of its own. All set up first; then they measure in
+turns, A B C A B C, so that a machine that slows down slows all of them. One
+that fails is reported with the last line of its error, and the others go on.
+Imports no TensorFlow, and so takes nothing from those it measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any, Callable
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SET_UP_SECONDS = 900.0
+
+ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "1"}
+
+Record = dict[str, Any]
+
+
+class ChildFailed(RuntimeError):
+  """A contender that cannot be measured; its message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+  """A program that measures itself, as `benchmarks.peers` describes.
+
+  Attributes:
+    name: what the table calls it.
+    module: what `python -m` runs.
+    arguments: its own flags.
+    environment: variables that it needs; None unsets one.
+    requires: the modules that it imports, beyond train_loop's own.
+    remedy: how to install them.
+  """
+
+  name: str
+  module: str
+  arguments: tuple[str, ...] = ()
+  environment: Mapping[str, str | None] = dataclasses.field(
+    default_factory=dict
+  )
+  requires: tuple[str, ...] = ()
+  remedy: str = "pip install train_loop[bench]"
+
+  def require_installed(self) -> None:
+    """Raises ChildFailed where a module that it needs is missing."""
+    if any(importlib.util.find_spec(name) is None for name in self.requires):
+      raise ChildFailed(f"not installed ({self.remedy})")
+
+  def command(self, arguments: Iterable[str]) -> list[str]:
+    """Returns the command line."""
+    run_module = [sys.executable, "-m"]
+    return [*run_module, self.module, *self.arguments, *arguments]
+
+  def variables(self) -> dict[str, str]:
+    """Returns the environment that it runs in."""
+    changes = {
+      "TF_CPP_MIN_LOG_LEVEL": "2",
+      # Several contenders wait on one GPU while one of them measures.
+      "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+      **self.environment,
+    }
+    merged = {**os.environ, **changes}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+class Child:
+  """A contender's process: its records, one at a time."""
+
+  def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
+    """Takes a process that `started` started, and where its stderr goes."""
+    self._process = process
+    self._errors = errors
+
+  def ask(self, *, seconds: float) -> Record:
+    """Asks for one more measurement and returns it.
+
+    Args:
+      seconds: how long it may take.
+
+    Raises:
+      ChildFailed: it ended, or took too long.
+    """
+    assert self._process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+      self._process.stdin.write("measure\n")
+      self._process.stdin.flush()
+    return self.read(seconds=seconds)
+
+  def read(self, *, seconds: float) -> Record:
+    """Returns the next record, whatever else is printed before it."""
+    assert self._process.stdout is not None
+    timer = threading.Timer(seconds, self._process.kill)
+    timer.start()
+    try:
+      for line in self._process.stdout:
+        record = parse_record(line)
+        if record is not None:
+          return record
+    finally:
+      in_time = timer.is_alive()
+      timer.cancel()
+    self._process.wait()
+    if not in_time:
+      raise ChildFailed(f"took longer than {seconds:.0f} s")
+    self._errors.seek(0)
+    raise ChildFailed(last_line(self._errors.read()))
+
+
+@contextlib.contextmanager
+def started(contender: Contender, arguments: Iterable[str]) -> Iterator[Child]:
+  """Starts a contender's process, and kills it in the end.
+
+  Raises:
+    ChildFailed: something that it needs is not installed.
+  """
+  contender.require_installed()
+  with (
+    tempfile.TemporaryFile("w+", errors="replace") as errors,
+    subprocess.Popen(
+      contender.command(arguments),
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=errors,
+      text=True,
+      cwd=ROOT,
+      env=contender.variables(),
+    ) as process,
+  ):
+    try:
+      yield Child(process, errors)
+    finally:
+      process.kill()
+
+
+def parse_record(line: str) -> Record | None:
+  """Returns the JSON object on a line, or None where there is no such thing."""
+  try:
+    record = json.loads(line)
+  except json.JSONDecodeError:
+    return None
+  return record if isinstance(record, dict) else None
+
+
+def last_line(text: str) -> str:
+  """Returns the last line that is not empty."""
+  lines = [line.strip() for line in text.splitlines() if line.strip()]
+  return lines[-1] if lines else "ended without a word"
+
+
+@dataclasses.dataclass
+class Runs:
+  """What one contender found, a record a round, or why it did not."""
+
+  records: list[Record] = dataclasses.field(default_factory=list)
+  error: str | None = None
+
+  def median(self, key: str) -> float | None:
+    """Returns the median of a figure; None where there is none."""
+    values = [
+      record[key] for record in self.records if record.get(key) is not None
+    ]
+    return statistics.median(values) if values else None
+
+  def medians(self) -> Record:
+    """Returns the median of each figure that is a number."""
+    keys = dict.fromkeys(key for record in self.records for key in record)
+    numbers = {
+      key
+      for record in self.records
+      for key, value in record.items()
+      if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    return {key: self.median(key) for key in keys if key in numbers}
+
+
+def interleave(
+  measures: Mapping[str, Callable[[], Record]], *, rounds: int
+) -> dict[str, Runs]:
+  """Calls each function in turn, `rounds` times round.
+
+  Args:
+    measures: from a name to a function that measures once, or raises
+      ChildFailed; one that failed is not called again.
+    rounds: how often each is called.
+
+  Returns:
+    What each returned, in the order of `measures`.
+  """
+  runs = {name: Runs() for name in measures}
+  for number in range(1, rounds + 1):
+    for name, measure in measures.items():
+      if runs[name].error is not None:
+        continue
+      note(f"round {number}/{rounds}: {name}")
+      try:
+        runs[name].records.append(measure())
+      except ChildFailed as failure:
+        runs[name].error = str(failure)
+        note(f"{name}: {failure}")
+  return runs
+
+
+def compare(
+  contenders: Sequence[Contender],
+  arguments: Iterable[str] = (),
+  *,
+  rounds: int,
+  round_seconds: float = 600.0,
+) -> dict[str, Runs]:
+  """Sets the contenders up side by side, then measures them in turns.
+
+  Args:
+    contenders: whom to measure; their names differ.
+    arguments: flags for all of them.
+    rounds: measurements of each.
+    round_seconds: how long one measurement may take.
+
+  Returns:
+    The measurements by the contenders' names.
+  """
+  arguments = list(arguments)
+  with contextlib.ExitStack() as stack:
+    children: dict[str, Child] = {}
+    failed: dict[str, Runs] = {}
+    for contender in contenders:
+      try:
+        child = stack.enter_context(started(contender, arguments))
+      except ChildFailed as failure:
+        failed[contender.name] = Runs(error=str(failure))
+      else:
+        children[contender.name] = child
+    for name, child in children.items():
+      note(f"setting up: {name}")
+      try:
+        child.read(seconds=SET_UP_SECONDS)
+      except ChildFailed as failure:
+        failed[name] = Runs(error=str(failure))
+    measures = {
+      name: _asking(child, round_seconds)
+      for name, child in children.items()
+      if name not in failed
+    }
+    measured = interleave(measures, rounds=rounds)
+  return {c.name: {**failed, **measured}[c.name] for c in contenders}
+
+
+def _asking(child: Child, seconds: float) -> Callable[[], Record]:
+  return lambda: child.ask(seconds=seconds)
+
+
+def machine() -> Record:
+  """Returns what this machine is, by a process that looks for us."""
+  record = parse_record(last_line(run_to_end("benchmarks.machine_peak")))
+  assert record is not None
+  return record
+
+
+def run_to_end(module: str, *arguments: str) -> str:
+  """Runs one of our modules in a process of its own; returns its output.
+
+  Raises:
+    ChildFailed: its exit status is not 0.
+  """
+  contender = Contender(module, module, environment=ONEDNN)
+  finished = subprocess.run(
+    contender.command(arguments),
+    cwd=ROOT,
+    env=contender.variables(),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  if finished.returncode:
+    raise ChildFailed(last_line(finished.stderr))
+  return finished.stdout
+
+
+def measure_alone(
+  contender: Contender, arguments: Iterable[str] = (), *, seconds: float
+) -> Record:
+  """Returns one measurement of a process that is started for it alone."""
+  with started(contender, arguments) as child:
+    child.read(seconds=SET_UP_SECONDS)
+    return child.ask(seconds=seconds)
+
+
+def ratio(
+  ours: float | None, peer: float | None, *, more_is_better: bool
+) -> float | None:
+  """Returns how many times faster we are; None where a figure is missing."""
+  if not ours or not peer:
+    return None
+  return ours / peer if more_is_better else peer / ours
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """A figure in the table: its key in the records, its head and its format."""
+
+  key: str
+  head: str
+  form: str = "{:.1f}"
+  scale: float = 1.0
+
+  def cell(self, runs: Runs) -> str:
+    """Returns the median, formatted."""
+    value = runs.median(self.key)
+    return "–" if value is None else self.form.format(value * self.scale)
+
+
+def rows_of(
+  runs: Mapping[str, Runs], *, key: str, ours: str, more_is_better: bool
+) -> list[Record]:
+  """Returns one JSON object a contender.
+
+  Args:
+    runs: the measurements by name.
+    key: the figure that the ratio is of.
+    ours: the name of what the others are compared with.
+    more_is_better: whether a greater figure is the faster one.
+
+  Returns:
+    `name`, `records`, `median`, `error`, and `ratio`: how many times faster
+    than this one we are.
+  """
+  own = runs[ours].median(key)
+  return [
+    {
+      "name": name,
+      "records": run.records,
+      "median": run.medians(),
+      "error": run.error,
+      "ratio": ratio(own, run.median(key), more_is_better=more_is_better),
+    }
+    for name, run in runs.items()
+  ]
+
+
+def table(
+  runs: Mapping[str, Runs],
+  columns: Sequence[Column],
+  ratios: Sequence[float | None] | None = None,
+) -> str:
+  """Returns the measurements as a Markdown table, a contender a line."""
+  heads = ["", *(column.head for column in columns)]
+  if ratios is not None:
+    heads.append("ours / this")
+  lines = [heads, ["---", *("---:" for _ in heads[1:])]]
+  for index, (name, run) in enumerate(runs.items()):
+    if run.error is not None and not run.records:
+      lines.append([name, run.error, *("" for _ in heads[2:])])
+      continue
+    cells = [name, *(column.cell(run) for column in columns)]
+    if ratios is not None:
+      value = ratios[index]
+      cells.append("–" if value is None else f"{value:.2f}")
+    lines.append(cells)
+  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def note(text: str) -> None:
+  """Says on stderr what is going on."""
+  print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def parser(description: str | None, *, rounds: int = 3) -> Any:
+  """Returns a command line with the flags that all programs have."""
+  made = argparse.ArgumentParser(
+    description=description,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  made.add_argument(
+    "--rounds",
+    type=positive,
+    default=rounds,
+    help="measurements of each contender, in turns (default %(default)s)",
+  )
+  made.add_argument(
+    "--json", metavar="FILE", help="where all measurements are written"
+  )
+  return made
+
+
+def positive(text: str) -> int:
+  """Parses a whole number of at least 1, for argparse."""
+  number = int(text)
+  if number < 1:
+    raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+  return number
+
+
+def names(choices: Iterable[str]) -> Callable[[str], list[str]]:
+  """Returns a parser of names with commas between them, for argparse."""
+  known = list(choices)
+
+  def parse(text: str) -> list[str]:
+    chosen = text.split(",")
+    for name in chosen:
+      if name not in known:
+        raise argparse.ArgumentTypeError(
+          f"must be of {', '.join(known)}; got {name!r}"
+        )
+    return chosen
+
+  return parse
+
+
+class Report:
+  """What a program found: printed as it comes, and written as JSON."""
+
+  def __init__(
+    self, benchmark: str, options: argparse.Namespace, machine: Record
+  ) -> None:
+    self._json = options.json
+    self._content: Record = {
+      "benchmark": benchmark,
+      "options": vars(options),
+      "machine": machine,
+      "sections": {},
+    }
+    print(f"{benchmark} on {machine['summary']}", flush=True)
+
+  def section(
+    self,
+    name: str,
+    runs: Mapping[str, Runs],
+    columns: Sequence[Column],
+    *,
+    ours: str,
+    more_is_better: bool = True,
+    ratios: bool = True,
+  ) -> list[Record]:
+    """Prints a table; the ratio is of its first column."""
+    rows = rows_of(
+      runs, key=columns[0].key, ours=ours, more_is_better=more_is_better
+    )
+    shown = [row["ratio"] for row in rows] if ratios else None
+    print(f"\n{name}\n\n{table(runs, columns, shown)}", flush=True)
+    self._content["sections"][name] = rows
+    self._write()
+    return rows
+
+  def _write(self) -> None:
+    if self._json:
+      text = json.dumps(self._content, indent=2) + "\n"
+      pathlib.Path(self._json).write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def stopped_politely() -> Iterator[None]:
+  """Ends a program at Ctrl-C without a traceback."""
+  try:
+    yield
+  except KeyboardInterrupt:
+    sys.exit(130)

@@ -1,0 +1,197 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What this machine is, and the most arithmetic a second that it can do.
+
+    python -m benchmarks.machine_peak
+
+On a CPU the peak is measured: the rate of a 2048 x 2048 x 2048 float32 product,
+in the process whose training step is held against it. On a GPU it is read from
+a table, because one product says little about tensor cores; a GPU that is not
+in the table is measured like a CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any, Callable
+
+SIZE = 2048
+MATMUL_FLOPS = 2 * SIZE**3
+
+# Dense peaks in TFLOP/s, from the makers' data sheets: float32 products as
+# TensorFlow runs them (on tensor cores as TensorFloat-32, where there are
+# such), and half precision with float32 sums. The longest name that is part of
+# the device's name counts.
+GPU_TFLOPS: dict[str, tuple[float, float]] = {
+  "V100": (15.7, 125.0),
+  "T4": (8.1, 65.0),
+  "A100": (156.0, 312.0),
+  "A10": (62.5, 125.0),
+  "L4": (60.0, 121.0),
+  "L40S": (183.0, 362.0),
+  "RTX 3090": (35.6, 71.0),
+  "RTX 4090": (82.6, 165.2),
+  "H100": (494.7, 989.4),
+  "H100 PCIe": (378.0, 756.0),
+  "H200": (494.7, 989.4),
+  "B200": (1125.0, 2250.0),
+}
+
+
+def gpu_peak_flops(
+  device_details: Mapping[str, Any], precision: str
+) -> float | None:
+  """Returns a GPU's peak in FLOP/s; None where the table does not know it.
+
+  Args:
+    device_details: as `tf.config.experimental.get_device_details` gives them.
+    precision: "float32", "mixed_float16" or "mixed_bfloat16". bfloat16 runs on
+      tensor cores from compute capability 8.0 on, float16 from 7.0 on.
+  """
+  words = device_details.get("device_name", "").replace("-", " ").split()
+  known = [name for name in GPU_TFLOPS if _contains(words, name.split())]
+  if not known:
+    return None
+  float32, half = GPU_TFLOPS[max(known, key=len)]
+  capability = tuple(device_details.get("compute_capability", (0, 0)))
+  needed = {"mixed_float16": (7, 0), "mixed_bfloat16": (8, 0)}.get(precision)
+  on_tensor_cores = needed is not None and capability >= needed
+  return 1e12 * (half if on_tensor_cores else float32)
+
+
+def _contains(words: Sequence[str], part: Sequence[str]) -> bool:
+  """Whether `part` is in `words`, next to each other: A10 is not A100."""
+  starts = range(len(words) - len(part) + 1)
+  return any(words[i : i + len(part)] == list(part) for i in starts)
+
+
+def best_rate(product: Callable[[], Any], *, repeats: int = 6) -> float:
+  """Returns the FLOP/s of the fastest of some calls.
+
+  Args:
+    product: computes a product of `SIZE` and waits for it.
+    repeats: calls that count, after one that does not.
+  """
+  product()
+  seconds = []
+  for _ in range(repeats):
+    start = time.perf_counter()
+    product()
+    seconds.append(time.perf_counter() - start)
+  return MATMUL_FLOPS / min(seconds)
+
+
+def tensorflow_peak(precision: str = "float32") -> float:
+  """Returns the peak, in FLOP/s, of what TensorFlow runs on in this process."""
+  import tensorflow as tf
+
+  gpus = tf.config.list_physical_devices("GPU")
+  if gpus:
+    details = tf.config.experimental.get_device_details(gpus[0])
+    known = gpu_peak_flops(details, precision)
+    if known is not None:
+      return known
+  left = tf.random.normal([SIZE, SIZE])
+  right = tf.random.normal([SIZE, SIZE])
+  # Reading one element waits for the device.
+  return best_rate(lambda: tf.matmul(left, right)[0, 0].numpy())
+
+
+def torch_peak(precision: str = "float32") -> float:
+  """Returns the peak, in FLOP/s, of what PyTorch runs on in this process."""
+  import torch
+
+  device = "cuda" if torch.cuda.is_available() else "cpu"
+  if device == "cuda":
+    details = {
+      "device_name": torch.cuda.get_device_name(),
+      "compute_capability": torch.cuda.get_device_capability(),
+    }
+    known = gpu_peak_flops(details, precision)
+    if known is not None:
+      return known
+  left, right = torch.randn(2, SIZE, SIZE, device=device)
+  return best_rate(lambda: (left @ right)[0, 0].item())
+
+
+def describe() -> dict[str, Any]:
+  """Returns what the machine is and what is installed, as JSON holds it.
+
+  Reads devices through TensorFlow, so that it belongs into a process of its
+  own.
+  """
+  import tensorflow as tf
+
+  details = [
+    tf.config.experimental.get_device_details(gpu)
+    for gpu in tf.config.list_physical_devices("GPU")
+  ]
+  described: dict[str, Any] = {
+    "cpu": cpu_model(),
+    "cores": os.cpu_count(),
+    "memory_gib": _memory_gib(),
+    "gpus": [{key: str(gpu[key]) for key in sorted(gpu)} for gpu in details],
+    "system": platform.platform(),
+    "python": platform.python_version(),
+    "versions": versions(),
+    "tf_enable_onednn_opts": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "unset"),
+    "peak_flops": tensorflow_peak(),
+  }
+  return {**described, "summary": summary(described)}
+
+
+def summary(described: Mapping[str, Any]) -> str:
+  """Returns the machine in one line."""
+  gpus = [gpu.get("device_name", "a GPU") for gpu in described["gpus"]]
+  where = [f"{described['cpu']}, {described['cores']} cores", *gpus]
+  return (
+    f"{', '.join(where)}; TensorFlow {described['versions']['tensorflow']}; "
+    f"peak {described['peak_flops'] / 1e9:.0f} GFLOP/s in float32"
+  )
+
+
+def cpu_model() -> str:
+  """Returns the processor's name."""
+  path = pathlib.Path("/proc/cpuinfo")
+  if path.exists():
+    for line in path.read_text(encoding="utf-8").splitlines():
+      key, _, value = line.partition(":")
+      if key.strip() == "model name":
+        return value.strip()
+  return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+  if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+    return None
+  total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+  return round(total / 2**30, 1)
+
+
+def versions() -> dict[str, str | None]:
+  """Returns the versions of what is compared; None is not installed."""
+  found: dict[str, str | None] = {}
+  for name in (
+    "tensorflow",
+    "keras",
+    "tf-keras",
+    "tf-models-official",
+    "torch",
+    "numpy",
+    "Pillow",
+  ):
+    try:
+      found[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+      found[name] = None
+  return found
+
+
+if __name__ == "__main__":
+  print(json.dumps(describe()))

@@ -1,0 +1,118 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The networks as a Keras user writes them, of Keras' own layers alone.
+
+The same layers in the same order as in `train_loop.models`, with the same
+number of parameters; BatchNormalization is Keras' own. Keras is an argument,
+so that Keras 3 (`tf.keras`) and legacy Keras (`tf_keras`) build alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from benchmarks.cases import Case
+
+
+def network(keras: Any, case: Case) -> Any:
+  """Builds the case's network, from raw pixels to logits.
+
+  Args:
+    keras: the module: `tf.keras` or `tf_keras`.
+    case: "resnet50" and "resnet20" in variant b, "resnet10" in variant d.
+
+  Returns:
+    A functional model of that Keras.
+  """
+  layers = Layers(keras)
+  pixels = keras.Input(case.image_shape)
+  images = keras.layers.Rescaling(
+    [1.0 / std for std in case.std],
+    [-mean / std for mean, std in zip(case.mean, case.std)],
+    dtype="float32",
+  )(pixels)
+  bodies = {"resnet10": resnet10, "resnet20": resnet20, "resnet50": resnet50}
+  features = bodies[case.network](layers, images)
+  features = keras.layers.GlobalAveragePooling2D()(features)
+  logits = keras.layers.Dense(case.num_classes, dtype="float32")(features)
+  return keras.Model(pixels, logits)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+  """The pieces that the networks are made of."""
+
+  keras: Any
+
+  def conv_bn(
+    self, x: Any, filters: int, size: int, strides: int = 1, relu: bool = True
+  ) -> Any:
+    """Convolution without a bias, BatchNormalization, and a ReLU."""
+    keras = self.keras.layers
+    x = keras.Conv2D(filters, size, strides, padding="same", use_bias=False)(x)
+    x = keras.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+    return keras.ReLU()(x) if relu else x
+
+  def basic(self, x: Any, filters: int, strides: int = 1) -> Any:
+    """The residual branch of two 3x3 convolutions."""
+    x = self.conv_bn(x, filters, 3, strides)
+    return self.conv_bn(x, filters, 3, relu=False)
+
+  def bottleneck(self, x: Any, filters: int, strides: int = 1) -> Any:
+    """The residual branch of a 1x1, a 3x3 and a 1x1 convolution."""
+    x = self.conv_bn(x, filters, 1)
+    x = self.conv_bn(x, filters, 3, strides)
+    return self.conv_bn(x, 4 * filters, 1, relu=False)
+
+  def add_relu(self, branch: Any, shortcut: Any) -> Any:
+    """The end of a residual block."""
+    return self.keras.layers.ReLU()(self.keras.layers.Add()([branch, shortcut]))
+
+
+def resnet10(layers: Layers, x: Any, width: int = 32) -> Any:
+  """The recipe's network: four stages of one block, ResNet-D's shortcut."""
+  x = layers.conv_bn(x, width, 4, 2)
+  for stage in range(4):
+    filters, strides = width * 2**stage, 2 if stage else 1
+    shortcut = x
+    if strides > 1:
+      shortcut = layers.keras.layers.AveragePooling2D(2, 2, padding="same")(x)
+      shortcut = layers.conv_bn(shortcut, filters, 1, relu=False)
+    x = layers.add_relu(layers.basic(x, filters, strides), shortcut)
+  return x
+
+
+def resnet20(layers: Layers, x: Any) -> Any:
+  """Three stages of three blocks; shortcuts without parameters."""
+  x = layers.conv_bn(x, 16, 3)
+  for filters in (16, 32, 64):
+    for index in range(3):
+      strides = 2 if filters > 16 and index == 0 else 1
+      shortcut = x
+      if strides > 1:
+        shortcut = layers.keras.layers.AveragePooling2D(1, 2)(x)
+        # The new channels are zeros: Keras pads where height stands, so the
+        # channels trade places with it.
+        shortcut = layers.keras.layers.Permute((3, 2, 1))(shortcut)
+        shortcut = layers.keras.layers.ZeroPadding2D(((0, filters // 2), 0))(
+          shortcut
+        )
+        shortcut = layers.keras.layers.Permute((3, 2, 1))(shortcut)
+      x = layers.add_relu(layers.basic(x, filters, strides), shortcut)
+  return x
+
+
+def resnet50(layers: Layers, x: Any) -> Any:
+  """Four stages of bottleneck blocks; the stride is in the 3x3 convolution."""
+  x = layers.conv_bn(x, 64, 7, 2)
+  x = layers.keras.layers.MaxPooling2D(3, 2, padding="same")(x)
+  for stage, blocks in enumerate((3, 4, 6, 3)):
+    filters = 64 * 2**stage
+    for index in range(blocks):
+      strides = 2 if stage and index == 0 else 1
+      shortcut = x
+      if index == 0:
+        shortcut = layers.conv_bn(x, 4 * filters, 1, strides, relu=False)
+      x = layers.add_relu(layers.bottleneck(x, filters, strides), shortcut)
+  return x

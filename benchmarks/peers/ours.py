@@ -1,0 +1,268 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""train_loop itself, as its users call it.
+
+    python -m benchmarks.peers.ours --task=step --case=resnet20
+
+Tasks: `step`, the training step on a constant batch; by the recipe, `epoch`, an
+epoch through `train_and_evaluate`, `ceiling`, its step on a constant batch, and
+`accuracy`, the way to a test accuracy; `input`, small images alone, and `jpeg`,
+JPEG files alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from typing import Any
+
+import tensorflow as tf
+
+import tricks
+from benchmarks import jpegs, machine_peak
+from benchmarks import recipe as recipe_lib
+from benchmarks.cases import Case
+from benchmarks.flops import forward_macs
+from benchmarks.peers import child, reading
+from data import image_folder, pipeline
+from train_loop import config as config_lib
+from train_loop import loop, models
+from train_loop.models import names, small_resnet
+from train_loop.state import TrainState
+
+
+def network(case: Case, *, dtype: str = "float32") -> tf.keras.Model:
+  """Builds the case's network from `train_loop.models`."""
+  arguments: dict[str, Any] = {
+    "model_variant": case.model_variant,
+    "input_shape": case.image_shape,
+    "num_classes": case.num_classes,
+    "mean": case.mean,
+    "std": case.std,
+    "dtype": dtype,
+  }
+  if case.network == "dense":
+    return _dense(case)
+  if case.network in names.MODELS:
+    return models.build_model(case.network, **arguments)
+  depth = int(case.network[len("resnet") :])
+  return small_resnet.small_resnet(depth, **arguments)
+
+
+def _dense(case: Case) -> tf.keras.Model:
+  pixels = tf.keras.Input(case.image_shape)
+  features = tf.keras.layers.Flatten()(pixels)
+  return tf.keras.Model(
+    pixels, tf.keras.layers.Dense(case.num_classes)(features)
+  )
+
+
+def constant_batches(case: Case) -> tf.data.Dataset:
+  """One batch, again and again: an input that costs nothing."""
+  images, labels = case.batch()
+  return tf.data.Dataset.from_tensors(
+    {"image": images, "label": labels}
+  ).repeat()
+
+
+def step(options: argparse.Namespace) -> child.Measure:
+  """Times `loop.make_run_steps` on a constant batch."""
+  case = child.case_of(options)
+  config = config_lib.TrainConfig(
+    loop=config_lib.LoopConfig(
+      total_steps=10**9,
+      global_batch_size=case.batch_size,
+      examples_per_epoch=case.batch_size,
+    ),
+    schedule=config_lib.ScheduleConfig(schedule="constant"),
+    optimizer=config_lib.OptimizerConfig(weight_decay=0.0),
+    precision=config_lib.PrecisionConfig(
+      precision=options.precision, jit_compile=options.jit_compile == "true"
+    ),
+  )
+  state = TrainState(network(case, dtype=options.precision), config)
+  run_steps = loop.make_run_steps(state, config)
+  iterator = iter(
+    tf.distribute.get_strategy().experimental_distribute_dataset(
+      constant_batches(case)
+    )
+  )
+
+  def run(steps: int) -> None:
+    run_steps(iterator, tf.constant(steps, tf.int64))
+    state.step.numpy()  # Waits for the device.
+
+  return child.step_rate(
+    run,
+    case=case,
+    macs=forward_macs(state.model),
+    parameters=state.model.count_params(),
+    peak=lambda: machine_peak.tensorflow_peak(options.precision),
+    seconds=options.seconds,
+  )
+
+
+def _recipe_model(recipe: recipe_lib.Recipe) -> tf.keras.Model:
+  """Builds the recipe's network as the command does."""
+  tf.keras.utils.set_random_seed(recipe.values.seed)
+  model = network(recipe.case)
+  if recipe.values.zero_gamma:
+    tricks.zero_gamma(model)
+  return model
+
+
+def _train_dataset(
+  recipe: recipe_lib.Recipe, start_step: int = 0
+) -> tf.data.Dataset:
+  """Returns the recipe's training stream as the command does."""
+  return pipeline.train_dataset(
+    recipe.train,
+    global_batch_size=recipe.case.batch_size,
+    seed=recipe.values.seed,
+    start_step=start_step,
+    flip=recipe.values.flip,
+    pad_crop=recipe.values.pad_crop,
+    erasing_probability=recipe.values.erasing_probability,
+  )
+
+
+def _without_warmup(
+  config: config_lib.TrainConfig, *, total_steps: int
+) -> config_lib.TrainConfig:
+  """Returns the config of a run that may be shorter than its warmup."""
+  return dataclasses.replace(
+    config,
+    schedule=dataclasses.replace(config.schedule, warmup_steps=0),
+    loop=dataclasses.replace(
+      config.loop,
+      total_steps=total_steps,
+      checkpoint_every_steps=max(1, total_steps // 2),
+    ),
+  )
+
+
+def epoch(options: argparse.Namespace) -> child.Measure:
+  """Times an epoch of the recipe, logged and saved, after its first step."""
+  recipe = recipe_lib.of(options)
+  steps = options.steps or recipe.case.steps
+  config = _without_warmup(recipe.config, total_steps=1 + steps)
+
+  def measure() -> dict[str, Any]:
+    looks: list[float] = []
+
+    def should_stop() -> bool:
+      # Asked between calls of the graph, the first of which takes one step.
+      looks.append(time.perf_counter())
+      return False
+
+    with tempfile.TemporaryDirectory() as workdir:
+      loop.train_and_evaluate(
+        _recipe_model(recipe),
+        lambda step: _train_dataset(recipe, step),
+        None,
+        config,
+        workdir,
+        should_stop=should_stop,
+      )
+      seconds = time.perf_counter() - looks[0]
+    return child.epoch_rate(steps * recipe.case.batch_size, seconds)
+
+  return measure
+
+
+def ceiling(options: argparse.Namespace) -> child.Measure:
+  """Times as many steps of the recipe on one batch, and nothing else."""
+  recipe = recipe_lib.of(options)
+  steps = options.steps or recipe.case.steps
+  config = _without_warmup(recipe.config, total_steps=10**9)
+  state = TrainState(_recipe_model(recipe), config)
+  run_steps = loop.make_run_steps(state, config)
+  batches = _train_dataset(recipe).take(1).cache().repeat()
+  strategy = tf.distribute.get_strategy()
+  iterator = iter(strategy.experimental_distribute_dataset(batches))
+  run_steps(iterator, tf.constant(1, tf.int64))
+
+  def measure() -> dict[str, Any]:
+    start = time.perf_counter()
+    run_steps(iterator, tf.constant(steps, tf.int64))
+    state.step.numpy()
+    seconds = time.perf_counter() - start
+    return child.epoch_rate(steps * recipe.case.batch_size, seconds)
+
+  return measure
+
+
+def accuracy(options: argparse.Namespace) -> child.Measure:
+  """Trains by the recipe until the target is reached, or to its end."""
+  recipe = recipe_lib.of(options)
+
+  def measure() -> dict[str, Any]:
+    state = TrainState(_recipe_model(recipe), recipe.config)
+    run_steps = loop.make_run_steps(state, recipe.config)
+    strategy = tf.distribute.get_strategy()
+    iterator = iter(
+      strategy.experimental_distribute_dataset(_train_dataset(recipe))
+    )
+    evaluate = loop.make_evaluate(
+      state.model,
+      pipeline.eval_dataset(recipe.test, batch_size=recipe.case.batch_size),
+      recipe.config,
+    )
+
+    def train(steps: int) -> None:
+      run_steps(iterator, tf.constant(steps, tf.int64))
+      state.step.numpy()
+
+    race = child.Race(options.target)
+    race.run(train, lambda: evaluate()["eval_top1"], recipe.half_epochs)
+    return race.record()
+
+  return measure
+
+
+def input_alone(options: argparse.Namespace) -> child.Measure:
+  """Times the recipe's training stream with nothing behind it."""
+  recipe = recipe_lib.of(options)
+  return child.input_rate(
+    reading.reader(_train_dataset(recipe)),
+    batch_size=recipe.case.batch_size,
+    seconds=options.seconds,
+  )
+
+
+def jpeg(options: argparse.Namespace) -> child.Measure:
+  """Times JPEG files, cropped at random, resized to 224 and flipped."""
+  return child.input_rate(
+    reading.reader(_ours_jpeg(options.folder, batch_size=jpegs.BATCH_SIZE)),
+    batch_size=jpegs.BATCH_SIZE,
+    seconds=options.seconds,
+  )
+
+
+def _ours_jpeg(folder: str, *, batch_size: int) -> tf.data.Dataset:
+  """Returns our training stream of a folder of JPEG files."""
+  source, _ = image_folder.load(folder, validation_fraction=0.1)
+  return pipeline.train_dataset(
+    source,
+    global_batch_size=batch_size,
+    seed=0,
+    image_size=jpegs.IMAGE_SIZE,
+    random_resized_crop=True,
+    flip=True,
+  )
+
+
+if __name__ == "__main__":
+  child.main(
+    __doc__,
+    {
+      "step": step,
+      "epoch": epoch,
+      "ceiling": ceiling,
+      "accuracy": accuracy,
+      "input": input_alone,
+      "jpeg": jpeg,
+    },
+  )

@@ -1,0 +1,279 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch, channels last, eager or with --compile.
+
+    python -m benchmarks.peers.torch_way --task=step --case=resnet20
+
+Tasks: `step`, the training step on a constant batch, and `accuracy`, the way to
+a test accuracy by our recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, Callable
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import machine_peak
+from benchmarks import recipe as recipe_lib
+from benchmarks.cases import Case
+from benchmarks.peers import child, torch_networks
+
+DTYPES = {
+  "float32": torch.float32,
+  "mixed_float16": torch.float16,
+  "mixed_bfloat16": torch.bfloat16,
+}
+
+
+def device() -> str:
+  """Returns where PyTorch trains."""
+  return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def network(case: Case) -> nn.Module:
+  """Builds the case's network where it is trained, channels last."""
+  model = torch_networks.network(case).to(device())
+  return model.to(memory_format=torch.channels_last)
+
+
+def to_device(images: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:
+  """Returns NumPy's batch as PyTorch trains on it: [b, c, h, w], int64."""
+  pixels = torch.from_numpy(images).permute(0, 3, 1, 2).to(device())
+  return (
+    pixels.contiguous(memory_format=torch.channels_last),
+    torch.from_numpy(labels).long().to(device()),
+  )
+
+
+def forward_macs(model: nn.Module, images: torch.Tensor) -> int:
+  """Returns the multiply-accumulates of a forward pass over one image."""
+  with FlopCounterMode(display=False) as counter, torch.no_grad():
+    model(images[:1])
+  return counter.get_total_flops() // 2
+
+
+def count_variables(model: nn.Module) -> int:
+  """Returns the number of parameters, BatchNorm's statistics among them."""
+  return sum(
+    tensor.numel()
+    for name, tensor in model.state_dict().items()
+    if not name.endswith("num_batches_tracked")
+  )
+
+
+class Step:
+  """A training step, with the sums of loss and hits kept on the device."""
+
+  def __init__(
+    self,
+    model: Callable[[torch.Tensor], torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    *,
+    label_smoothing: float = 0.0,
+    precision: str = "float32",
+  ) -> None:
+    self._model = model
+    self._optimizer = optimizer
+    self._loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+    self._dtype = DTYPES[precision]
+    half = precision == "mixed_float16"
+    self._scaler = torch.amp.GradScaler(device(), enabled=half)
+    self.loss = torch.zeros((), device=device())
+    self.hits = torch.zeros((), device=device())
+
+  def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+    """Takes one step on a batch."""
+    with torch.autocast(
+      device(), self._dtype, enabled=self._dtype != torch.float32
+    ):
+      logits = self._model(images)
+      loss = self._loss(logits, labels)
+    self._optimizer.zero_grad(set_to_none=True)
+    self._scaler.scale(loss).backward()
+    self._scaler.step(self._optimizer)
+    self._scaler.update()
+    self.loss += loss.detach()
+    self.hits += (logits.detach().argmax(1) == labels).sum()
+
+
+def sgd(
+  model: nn.Module, *, learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+  """Returns SGD with Nesterov momentum; decay on kernels alone."""
+  kernels = [p for p in model.parameters() if p.dim() > 1]
+  others = [p for p in model.parameters() if p.dim() <= 1]
+  groups: Sequence[dict[str, Any]] = [
+    {"params": kernels, "weight_decay": weight_decay},
+    {"params": others, "weight_decay": 0.0},
+  ]
+  return torch.optim.SGD(groups, learning_rate, momentum=0.9, nesterov=True)
+
+
+def step(options: argparse.Namespace) -> child.Measure:
+  """Times a training step on a constant batch."""
+  case = child.case_of(options)
+  model = network(case)
+  images, labels = to_device(*case.batch())
+  macs = forward_macs(model, images)
+  take_step = Step(
+    torch.compile(model) if options.compile else model,
+    sgd(model, learning_rate=0.01, weight_decay=0.0),
+    precision=options.precision,
+  )
+
+  def run(steps: int) -> None:
+    for _ in range(steps):
+      take_step(images, labels)
+    take_step.loss.item()  # Waits for the device.
+
+  return child.step_rate(
+    run,
+    case=case,
+    macs=macs,
+    parameters=count_variables(model),
+    peak=lambda: machine_peak.torch_peak(options.precision),
+    seconds=options.seconds,
+  )
+
+
+# What this peer knows of the recipe's settings; the others it reads.
+KNOWN = {
+  "schedule": "linear",
+  "optimizer": "sgd",
+  "momentum": 0.9,
+  "nesterov": True,
+  "decay_kernels_only": True,
+  "flip": True,
+  "hold_epochs": 0.0,
+  "warmup_learning_rate": 0.0,
+  "pad_crop": 0,
+  "erasing_probability": 0.0,
+  "mixup_alpha": 0.0,
+  "cutmix_alpha": 0.0,
+  "clip_global_norm": 0.0,
+  "accumulate_steps": 1,
+  "ema_decay": 0.0,
+}
+
+
+def require_known(recipe: recipe_lib.Recipe) -> None:
+  """Raises ValueError where the recipe asks for what is not written here."""
+  for name, value in KNOWN.items():
+    found = recipe.values[name].value
+    if found != value:
+      raise ValueError(
+        f"PyTorch's side of the recipe has {name} {value!r}, the recipe "
+        f"{found!r}: write it in benchmarks/peers/torch_way.py"
+      )
+
+
+def initialize(model: nn.Module) -> None:
+  """Starts as train_loop does: Glorot's kernels, and branches at γ = 0."""
+  for module in model.modules():
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+      nn.init.xavier_uniform_(module.weight)
+    if isinstance(module, nn.Linear):
+      nn.init.zeros_(module.bias)
+    if isinstance(module, torch_networks.Block):
+      nn.init.zeros_(torch_networks.last_batch_norm(module).weight)
+
+
+def rate_at(step: int, recipe: recipe_lib.Recipe) -> float:
+  """Returns the learning rate of a step, as a share of the peak."""
+  warmup = recipe.config.schedule.warmup_steps
+  if step < warmup:
+    return (step + 1) / warmup
+  return 1 - (step - warmup) / (recipe.config.loop.total_steps - warmup)
+
+
+class Batches:
+  """The training data, flipped in every other epoch, in memory."""
+
+  def __init__(self, recipe: recipe_lib.Recipe) -> None:
+    self._images, self._labels = to_device(
+      recipe.train.images, recipe.train.labels
+    )
+    self._batch_size = recipe.case.batch_size
+    count = recipe.train.num_examples
+    self._coins = torch.rand(count, device=device()) < 0.5
+    self._order = torch.empty(0, dtype=torch.int64, device=device())
+    self._epoch = 0
+
+  def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the next batch; batches run on across the ends of epochs."""
+    if len(self._order) < self._batch_size:
+      new = torch.randperm(len(self._labels), device=device())
+      self._order = torch.cat([self._order, new])
+      self._epoch += 1
+    chosen = self._order[: self._batch_size]
+    self._order = self._order[self._batch_size :]
+    flipped = self._coins[chosen] ^ bool(self._epoch % 2)
+    images = self._images[chosen]
+    images[flipped] = images[flipped].flip(3)
+    return images, self._labels[chosen]
+
+
+def top1(
+  model: nn.Module, test: tuple[torch.Tensor, torch.Tensor], batch_size: int
+) -> float:
+  """Returns the test accuracy."""
+  images, labels = test
+  hits = torch.zeros((), device=device())
+  model.eval()
+  with torch.no_grad():
+    for start in range(0, len(labels), batch_size):
+      part = slice(start, start + batch_size)
+      hits += (model(images[part]).argmax(1) == labels[part]).sum()
+  model.train()
+  return hits.item() / len(labels)
+
+
+def accuracy(options: argparse.Namespace) -> child.Measure:
+  """Trains by our recipe until the target is reached, or to its end."""
+  recipe = recipe_lib.of(options)
+  require_known(recipe)
+  test = to_device(recipe.test.images, recipe.test.labels)
+
+  def measure() -> dict[str, Any]:
+    torch.manual_seed(options.seed)
+    model = network(recipe.case)
+    initialize(model)
+    optimizer = sgd(
+      model,
+      learning_rate=recipe.values.base_learning_rate
+      * recipe.case.batch_size
+      / 256,
+      weight_decay=recipe.values.weight_decay,
+    )
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+      optimizer, lambda step: rate_at(step, recipe)
+    )
+    take_step = Step(
+      model, optimizer, label_smoothing=recipe.values.label_smoothing
+    )
+    batches = Batches(recipe)
+
+    def train(steps: int) -> None:
+      for _ in range(steps):
+        take_step(*next(batches))
+        scheduler.step()
+      take_step.loss.item()
+
+    race = child.Race(options.target)
+    race.run(
+      train,
+      lambda: top1(model, test, recipe.case.batch_size),
+      recipe.half_epochs,
+    )
+    return race.record()
+
+  return measure
+
+
+if __name__ == "__main__":
+  child.main(__doc__, {"step": step, "accuracy": accuracy})

@@ -1,0 +1,94 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Seconds from process start to the first finished step.
+
+    python -m benchmarks.start_up --json=start_up.json
+
+train_loop is its command with the recipe fashion_mnist, until it logs its first
+step: it reads and checks the data, writes its run card and opens TensorBoard.
+`model.fit` is a program that reads the same data, builds the same network, and
+takes one step on an augmented batch.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Callable
+
+from benchmarks import contenders, harness
+from benchmarks.harness import ChildFailed, Column, Contender, Record
+
+FIRST_STEP = "train step 1/"
+COLUMNS = (Column("seconds", "seconds", "{:.2f}"),)
+
+
+def our_first_step() -> Record:
+  """Runs the command until it says that its first step is done."""
+  start = time.perf_counter()
+  with (
+    tempfile.TemporaryDirectory() as workdir,
+    subprocess.Popen(
+      [
+        sys.executable,
+        "-m",
+        "train_loop.main",
+        "--recipe=fashion_mnist",
+        "--mode=train",
+        "--log_every_steps=1",
+        f"--workdir={workdir}",
+      ],
+      cwd=harness.ROOT,
+      stderr=subprocess.PIPE,
+      text=True,
+    ) as process,
+  ):
+    assert process.stderr is not None
+    said = []
+    try:
+      for line in process.stderr:
+        if FIRST_STEP in line:
+          return {"seconds": time.perf_counter() - start}
+        said.append(line)
+    finally:
+      process.kill()
+      process.wait()
+  raise ChildFailed(harness.last_line("".join(said)))
+
+
+def first_step_of(contender: Contender) -> Callable[[], Record]:
+  """Returns what times a contender from its start to its first record."""
+
+  def measure() -> Record:
+    start = time.perf_counter()
+    harness.measure_alone(contender, ["--task=first_step"], seconds=600.0)
+    return {"seconds": time.perf_counter() - start}
+
+  return measure
+
+
+def main() -> None:
+  """Runs the program."""
+  options = harness.parser(__doc__).parse_args()
+  report = harness.Report("start_up", options, harness.machine())
+  peers = [
+    contenders.keras_as_installed(),
+    contenders.keras_tuned(jit_compile=False),
+  ]
+  runs = harness.interleave(
+    {
+      contenders.OURS: our_first_step,
+      **{peer.name: first_step_of(peer) for peer in peers},
+    },
+    rounds=options.rounds,
+  )
+  report.section(
+    "first step", runs, COLUMNS, ours=contenders.OURS, more_is_better=False
+  )
+
+
+if __name__ == "__main__":
+  with harness.stopped_politely():
+    main()

@@ -1,0 +1,93 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Images a second of a training step on a constant batch.
+
+    python -m benchmarks.step_throughput --json=step_throughput.json
+
+Forward, backward and an SGD update with Nesterov momentum, without input,
+logging or checkpoints; ours besides sums its metrics and checks its gradients.
+The arithmetic is counted from the network: three times the 2 x
+multiply-accumulates of its convolutions and dense layers. The peak is that of a
+float32 matrix product in the same process, on a GPU its data sheet's.
+"""
+
+from __future__ import annotations
+
+from benchmarks import contenders, harness
+from benchmarks.harness import Column, Contender
+
+CASES = ("resnet20", "resnet50", "fashion_mnist")
+COLUMNS = (
+  Column("images_per_second", "images/s"),
+  Column("gflops", "GFLOP/s", "{:.0f}"),
+  Column("matmul_gflops", "peak GFLOP/s", "{:.0f}"),
+  Column("share_of_peak", "share", "{:.0%}"),
+  Column("peak_rss_bytes", "RSS MiB", "{:.0f}", 2.0**-20),
+)
+
+
+def entrants(precision: str, jit_compile: str) -> list[Contender]:
+  """Returns who is measured; precision is that of all that are tuned."""
+  tuned = f"--precision={precision}"
+  return [
+    contenders.ours(tuned, f"--jit_compile={jit_compile}"),
+    contenders.keras_as_installed(),
+    contenders.keras_tuned(tuned, jit_compile=False),
+    contenders.keras_tuned(tuned, jit_compile=True),
+    contenders.orbit(onednn=False),
+    contenders.orbit(onednn=True),
+    contenders.torch(tuned),
+    contenders.torch(tuned, compile=True),
+  ]
+
+
+def main() -> None:
+  """Runs the program."""
+  parser = harness.parser(__doc__)
+  add = parser.add_argument
+  add(
+    "--cases",
+    type=harness.names(CASES),
+    default=list(CASES),
+    help=f"of {', '.join(CASES)}, with commas between them (default: all)",
+  )
+  add(
+    "--batch_size",
+    type=harness.positive,
+    help="images a step; unset: 128, 16 and 256",
+  )
+  add(
+    "--seconds",
+    type=float,
+    default=1.0,
+    help="the least time of a measurement (default %(default)s)",
+  )
+  add(
+    "--precision",
+    choices=("float32", "mixed_float16", "mixed_bfloat16"),
+    default="float32",
+    help="of all but what is as installed, and Orbit (default %(default)s)",
+  )
+  add(
+    "--jit_compile",
+    choices=("true", "false"),
+    default="false",
+    help="XLA for train_loop's own step (default %(default)s)",
+  )
+  options = parser.parse_args()
+  report = harness.Report("step_throughput", options, harness.machine())
+  arguments = [f"--seconds={options.seconds}"]
+  if options.batch_size:
+    arguments.append(f"--batch_size={options.batch_size}")
+  for case in options.cases:
+    runs = harness.compare(
+      entrants(options.precision, options.jit_compile),
+      [f"--case={case}", *arguments],
+      rounds=options.rounds,
+    )
+    report.section(case, runs, COLUMNS, ours=contenders.OURS)
+
+
+if __name__ == "__main__":
+  with harness.stopped_politely():
+    main()
