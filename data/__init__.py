@@ -38,11 +38,12 @@ from __future__ import annotations
 from data.encoded import AnySource, EncodedSource
 from data.inputs import Inputs
 from data.loading import load
-from data.names import DATASETS
+from data.names import DATASETS, LOAD_FLAGS
 from data.sources import DataError, Source
 
 __all__ = [
   "DATASETS",
+  "LOAD_FLAGS",
   "AnySource",
   "DataError",
   "EncodedSource",

@@ -200,6 +200,7 @@ def test_a_bad_image_is_status_2_or_skipped(folder, tmp_path):
   workdir = tmp_path / "run"
   arguments = (
     *FILES,
+    "--epochs=2",
     "--dataset=image_folder",
     f"--data_dir={root}",
     f"--workdir={workdir}",

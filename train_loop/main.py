@@ -192,13 +192,12 @@ def convert() -> int:
   """Writes the data as TFRecord files."""
   if not FLAGS.output_dir:
     raise ConfigError("output_dir must be given: --output_dir=DIR")
-  inputs = _inputs()
+  sources = _load_sources()
   machine.import_tensorflow(onednn=True)
   from data import convert as convert_lib
 
   counts = convert_lib.convert(
-    inputs.train,
-    inputs.validation,
+    *sources,
     FLAGS.output_dir,
     resize=FLAGS.convert_resize,
     skip_bad_images=FLAGS.on_bad_image == "skip",
@@ -311,18 +310,23 @@ def compose(choice: dict[str, Any] | None) -> Parts:
   )
 
 
+def _load_sources() -> tuple[data.AnySource, data.AnySource]:
+  """Loads the data that the flags name."""
+  ours = _our_data()
+  options = {name: FLAGS[name].value for name in ours.LOAD_FLAGS}
+  return ours.load(FLAGS.dataset, **options)
+
+
 def _inputs() -> data.Inputs:
   """Loads the data; raises where flags and data do not fit each other."""
   from data import bad_images, inputs
-  from data.names import LOAD_FLAGS
 
-  load_options = {name: FLAGS[name].value for name in LOAD_FLAGS}
   options: dict[str, Any] = {
     name: FLAGS[name].value for name in inputs.flag_names()
   }
   if FLAGS.on_bad_image == "skip":
     options["bad_images"] = bad_images.bad_images_file(FLAGS.workdir or "")
-  train, validation = _our_data().load(FLAGS.dataset, **load_options)
+  train, validation = _load_sources()
   return inputs.Inputs(train=train, validation=validation, **options)
 
 
