@@ -12,7 +12,7 @@ import pytest
 
 import data
 from data.arrays import from_arrays
-from data.sources import DataError, Source
+from data.sources import DataError
 
 
 def pixels(shape=(6, 4, 5, 3), seed=0) -> np.ndarray:
@@ -166,24 +166,6 @@ def test_the_fingerprint_is_that_of_the_contents():
     fingerprint(class_names="abc"),
   ]
   assert len({same, *others}) == 5
-
-
-def test_load_knows_each_name():
-  for dataset in data.DATASETS:
-    if dataset != "fashion_mnist":
-      train, test = data.load(dataset)
-      assert isinstance(train, Source)
-      assert train.class_names == test.class_names
-
-
-def test_load_refuses_an_unknown_name():
-  with pytest.raises(DataError, match=r"fashion_mnist.*got 'mnist'"):
-    data.load("mnist")
-
-
-def test_load_refuses_a_folder_that_nothing_would_read():
-  with pytest.raises(DataError, match=r"data_dir must be empty.*'somewhere'"):
-    data.load("synthetic", "somewhere")
 
 
 def test_load_passes_the_folder_on(tmp_path):

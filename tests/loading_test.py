@@ -17,6 +17,13 @@ def test_every_name_has_its_options():
   assert names == set(loading._USED)
 
 
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_names_that_need_no_file(name):
+  train, test = data.load(name)
+  assert isinstance(train, data.Source)
+  assert train.class_names == test.class_names
+
+
 def test_names_that_take_files(tmp_path):
   root = str(pictures.write_folder(tmp_path / "data"))
   train, _ = data.load("image_folder", root, image_channels=1)
