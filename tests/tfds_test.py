@@ -18,6 +18,8 @@ datasets = pytest.importorskip("tensorflow_datasets")
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
   """A data set in TFDS' own files, and the folder that it was made from."""
+  if not hasattr(datasets, "core"):
+    pytest.skip("this TensorFlow Datasets wants a newer TensorFlow")
   root = tmp_path_factory.mktemp("tfds")
   folder = pictures.write_folder(
     root / "pictures", counts=(("train", 4), ("test", 2)), ending=".png"
