@@ -15,7 +15,7 @@ import pathlib
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Callable, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import tqdm
 from absl import app, flags, logging
@@ -119,13 +119,17 @@ def train() -> int:
 
   from train_loop import loop
 
+  train_dataset = parts.inputs.train_dataset()
+  eval_dataset = None
+  if FLAGS.mode == "train_and_eval":
+    eval_dataset = parts.inputs.eval_dataset()
   stop = StopRequest()
   try:
     with stop:
       final = loop.train_and_evaluate(
         parts.model,
-        parts.train_dataset,
-        parts.eval_dataset if FLAGS.mode == "train_and_eval" else None,
+        train_dataset,
+        eval_dataset,
         parts.config,
         FLAGS.workdir,
         teacher=parts.teacher,
@@ -136,7 +140,7 @@ def train() -> int:
     _say(error)
     return DIVERGED
   except loop.InputFailed as error:
-    raise parts.bad_image(error.steps) or error from error
+    raise parts.inputs.bad_image(error.steps) or error from error
   except loop.Stopped as error:
     _say(error)
     return 128 + (stop.signum or 0)
@@ -159,10 +163,10 @@ def evaluate() -> int:
 
   try:
     results = loop.evaluate(
-      parts.model, parts.eval_dataset, parts.config, FLAGS.workdir
+      parts.model, parts.inputs.eval_dataset(), parts.config, FLAGS.workdir
     )
   except loop.InputFailed as error:
-    raise parts.bad_image(error.steps) or error from error
+    raise parts.inputs.bad_image(error.steps) or error from error
   print(f"{FLAGS.workdir}: {_summary(results)}")
   return 0
 
@@ -230,19 +234,15 @@ class Parts:
   Attributes:
     model: the network, freshly initialised.
     teacher: for distillation, or None.
-    train_dataset: from a step to the training stream.
-    eval_dataset: the test data, in order.
-    bad_image: from the steps that failed, or none where evaluation did, to the
-      error that names the image that cannot be decoded, or None.
+    inputs: the data; each mode asks it for what it needs, for filling a cache
+      takes time.
     config: the hyperparameters.
     card: what the run card is to say of data, model and choice.
   """
 
   model: tf.keras.Model
   teacher: tf.keras.Model | None
-  train_dataset: Callable[[int], tf.data.Dataset]
-  eval_dataset: tf.data.Dataset
-  bad_image: Callable[[range], ValueError | None]
+  inputs: data.Inputs
   config: TrainConfig
   card: dict[str, Any]
 
@@ -290,9 +290,7 @@ def compose(choice: dict[str, Any] | None) -> Parts:
   return Parts(
     model=make_model(chosen.precision),
     teacher=make_teacher(),
-    train_dataset=inputs.train_dataset(),
-    eval_dataset=inputs.eval_dataset(),
-    bad_image=inputs.bad_image,
+    inputs=inputs,
     config=config(precision=chosen.precision, jit_compile=chosen.jit_compile),
     card={
       "choice": dataclasses.asdict(chosen),
