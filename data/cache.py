@@ -9,7 +9,6 @@ takes a random part, the bytes as they are encoded.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -25,7 +24,6 @@ from data import (
   convert,
   pipeline,
   reading,
-  record_index,
   tfrecord,
   user_cache,
 )
@@ -148,16 +146,15 @@ def _on_disk(
         partial = os.path.join(scratch, "images")
         os.mkdir(partial)
         convert.write_part(partial, _PART, examples, source.class_names)
-        with contextlib.suppress(FileExistsError):  # Another run was faster.
-          os.rename(partial, folder)
+        os.rename(partial, folder)
     except OSError as error:
-      raise DataError(
-        f"{folder} cannot be written: {error.strerror}; choose another folder"
-        " with XDG_CACHE_HOME, or --cache=none"
-      ) from error
+      if not os.path.isdir(folder):  # Else another run was faster.
+        raise DataError(
+          f"{folder} cannot be written: {error.strerror}; choose another folder"
+          " with XDG_CACHE_HOME, or --cache=none"
+        ) from error
   shards = tfrecord.find_shards(folder, _PART)
-  sizes = np.array([os.path.getsize(shard) for shard in shards], np.int64)
-  index = record_index.read(tfrecord.index_path(folder, _PART), sizes)
+  index = tfrecord.read_index(folder, _PART, shards)
   # Of pixels nothing can be bad, and what was left out has no place.
   origin = source.examples if what == _BYTES else None
   return dataclasses.replace(

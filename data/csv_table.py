@@ -23,11 +23,10 @@ import numpy as np
 from data import encoded
 from data.encoded import EncodedSource
 from data.image_files import from_files
+from data.names import TRAIN, VALIDATION
 from data.sources import DataError
 
 _HEADINGS = (["path", "label"], ["path", "label", "split"])
-_TRAIN = "train"
-_VALIDATION = ("val", "validation", "test")
 # Longer than any path; a table that is not one fails early.
 _MAX_FIELD = 1 << 15
 
@@ -149,12 +148,12 @@ def _row(cells: list[str], columns: list[str], where: str) -> Row:
   if any("\0" in cell for cell in cells):
     raise DataError(f"{where} holds a zero byte")
   path, label, *split = cells
-  if split and split[0] not in (_TRAIN, *_VALIDATION):
+  if split and split[0] not in (TRAIN, *VALIDATION):
     raise DataError(
-      f"{where}: split must be {_TRAIN} or one of {', '.join(_VALIDATION)},"
+      f"{where}: split must be {TRAIN} or one of {', '.join(VALIDATION)},"
       f" got {split[0]!r}"
     )
-  return Row(path, label, bool(split) and split[0] != _TRAIN)
+  return Row(path, label, bool(split) and split[0] != TRAIN)
 
 
 def _class_names(labels: set[str]) -> tuple[str, ...]:

@@ -18,10 +18,8 @@ from absl import logging
 from data import encoded
 from data.encoded import EncodedSource
 from data.image_files import EXTENSIONS, from_files
-from data.sources import DataError
-
-TRAIN = "train"
-VALIDATION = ("val", "validation", "test")
+from data.names import TRAIN, VALIDATION
+from data.sources import DataError, require_folder
 
 
 def load(
@@ -41,12 +39,7 @@ def load(
   Raises:
     DataError: names the folder and the remedy.
   """
-  if not data_dir:
-    raise DataError(
-      "data_dir must be given for dataset=image_folder: --data_dir=DIR"
-    )
-  if not os.path.isdir(data_dir):
-    raise DataError(f"data_dir must be a folder, got {data_dir!r}")
+  require_folder(data_dir, "image_folder")
   train_dir = os.path.join(data_dir, TRAIN)
   parts = [part for part in VALIDATION if _has_folder(data_dir, part)]
   if not os.path.isdir(train_dir):

@@ -15,6 +15,10 @@ DATASETS = (
 AUTO_AUGMENTS = ("none", "rand_augment", "trivial_augment")
 CACHES = ("auto", "memory", "disk", "none")
 
+# The parts of a data set, as folders, files and tables call them.
+TRAIN = "train"
+VALIDATION = ("validation", "val", "test")
+
 # The arguments of `load` that are flags.
 LOAD_FLAGS = (
   "data_dir",

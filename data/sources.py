@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 
 import numpy as np
 
@@ -116,6 +117,16 @@ class Source:
     digest.update(self.images.data)
     digest.update(self.labels.astype("<i4").data)
     return digest.hexdigest()
+
+
+def require_folder(data_dir: str, dataset: str) -> None:
+  """Raises a DataError unless data_dir is a folder."""
+  if not data_dir:
+    raise DataError(
+      f"data_dir must be given for dataset={dataset}: --data_dir=DIR"
+    )
+  if not os.path.isdir(data_dir):
+    raise DataError(f"data_dir must be a folder, got {data_dir!r}")
 
 
 def check_labels(labels: np.ndarray, num_classes: int, name: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from data import encoded, record_index, tfrecord
 from data.encoded import EncodedSource
+from data.names import TRAIN
 from data.sources import DataError
 
 _VALIDATION = ("validation", "test")
@@ -53,11 +54,11 @@ def load(
     first = str(error).strip().partition("\n")[0]
     raise DataError(f"tfds:{name} cannot be loaded: {first}") from error
   splits = builder.info.splits
-  if tfrecord.TRAIN not in splits:
+  if TRAIN not in splits:
     raise DataError(
       f"tfds:{name} must have a split train, got {', '.join(splits)}"
     )
-  train = _source(builder, tfrecord.TRAIN, channels)
+  train = _source(builder, TRAIN, channels)
   parts = [part for part in _VALIDATION if part in splits]
   if validation_fraction:
     return encoded.split(train, validation_fraction=validation_fraction)

@@ -20,14 +20,13 @@ import numpy as np
 
 from data import encoded, record_index
 from data.encoded import EncodedSource, Records
+from data.names import TRAIN, VALIDATION
 from data.record_index import Index
-from data.sources import DataError, check_labels
+from data.sources import DataError, require_folder
 
 IMAGE_FEATURE = "image/encoded"
 LABEL_FEATURE = "image/class/label"
 CLASS_NAMES_FILE = "class_names.txt"
-TRAIN = "train"
-VALIDATION = ("validation", "val", "test")
 _MAX_CLASSES = 1 << 20
 _NUMBERED = re.compile(r"-(\d+)-of-(\d+)")
 
@@ -54,12 +53,7 @@ def load(
   Raises:
     DataError: names the file and what is wrong with it.
   """
-  if not data_dir:
-    raise DataError(
-      "data_dir must be given for dataset=tfrecord: --data_dir=DIR"
-    )
-  if not os.path.isdir(data_dir):
-    raise DataError(f"data_dir must be a folder, got {data_dir!r}")
+  require_folder(data_dir, "tfrecord")
   train_shards = find_shards(data_dir, TRAIN)
   if not train_shards:
     raise DataError(f"{data_dir} has no file train-00000-of-...")
@@ -107,6 +101,12 @@ def find_shards(folder: str, part: str) -> list[str]:
 def index_path(folder: str, part: str) -> str:
   """Returns where `--mode=convert` puts the index of a part."""
   return os.path.join(folder, f"{part}.index.npz")
+
+
+def read_index(folder: str, part: str, shards: Sequence[str]) -> Index:
+  """Reads the index that stands beside a part's files, and checks it."""
+  sizes = np.array([os.path.getsize(shard) for shard in shards], np.int64)
+  return record_index.read(index_path(folder, part), sizes)
 
 
 def read_class_names(path: str) -> tuple[str, ...] | None:
@@ -161,7 +161,6 @@ def from_index(
     )
   if class_names is None:
     class_names = tuple(str(n) for n in range(int(labels.max()) + 1))
-  check_labels(labels, len(class_names), name)
   names = [os.path.basename(shard) for shard in shards]
   content = hashlib.sha256(repr((names, index.sizes.tolist())).encode())
   content.update(index.offset.astype("<i8").tobytes())
@@ -184,10 +183,8 @@ def _source(
   label_offset: int,
   channels: int,
 ) -> EncodedSource:
-  path = index_path(folder, part)
-  if os.path.isfile(path):
-    sizes = np.array([os.path.getsize(shard) for shard in shards], np.int64)
-    index = record_index.read(path, sizes)
+  if os.path.isfile(index_path(folder, part)):
+    index = read_index(folder, part, shards)
   else:
     index = record_index.of_shards(shards, LABEL_FEATURE)
   return from_index(

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from data import (
 from data.encoded import Contents, Files, Records
 from data.sources import Source
 from tests import pictures
+from tests.compare import assert_same
 
 AUGMENTED = {"random_resized_crop": True, "flip": True, "color_jitter": 0.4}
 
@@ -61,13 +64,6 @@ def batches(source, count, **options):
   }
   dataset = pipeline.train_dataset(source, **options).take(count)
   return [(b["image"].numpy(), b["label"].numpy()) for b in dataset]
-
-
-def assert_same(first, second) -> None:
-  assert len(first) == len(second)
-  for (images, labels), (other_images, other_labels) in zip(first, second):
-    np.testing.assert_array_equal(images, other_images)
-    np.testing.assert_array_equal(labels, other_labels)
 
 
 @pytest.mark.parametrize("options", [{}, AUGMENTED], ids=["plain", "augmented"])
@@ -141,6 +137,21 @@ def test_a_cache_changes_no_bit(source, where, options, tmp_path, monkeypatch):
       assert isinstance(near.examples, kind)
       assert_same(batches(near, 8, **options), expected)
   assert bool(list(tmp_path.rglob("train-*"))) == (where == "disk")
+
+
+def test_a_disk_cache_that_another_run_wrote_first_is_taken(
+  source, tmp_path, monkeypatch
+):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+  rename = os.rename
+
+  def late(partial, folder):
+    shutil.copytree(partial, folder)
+    rename(partial, folder)
+
+  monkeypatch.setattr(cache.os, "rename", late)
+  near = cache.cached(source, "disk", image_size=16, replace=True)
+  assert_same(batches(near, 3), batches(source, 3))
 
 
 def test_auto_keeps_nothing_where_memory_is_short(source, monkeypatch):

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from data import augment, order, pipeline
 from data.sources import Source
+from tests.compare import assert_same
 
 
 def numbered(num_examples: int, shape=(4, 6, 3)) -> Source:
@@ -40,13 +41,6 @@ def batches(source: Source, count: int, **options):
   options = {"global_batch_size": 8, "seed": 1, **options}
   dataset = pipeline.train_dataset(source, **options).take(count)
   return [(b["image"].numpy(), b["label"].numpy()) for b in dataset]
-
-
-def assert_same(first, second) -> None:
-  assert len(first) == len(second)
-  for (images, labels), (other_images, other_labels) in zip(first, second):
-    np.testing.assert_array_equal(images, other_images)
-    np.testing.assert_array_equal(labels, other_labels)
 
 
 @pytest.mark.parametrize("options", [{}, AUGMENTED], ids=["plain", "augmented"])
@@ -94,7 +88,7 @@ def test_a_batch_is_order_then_crop_flip_then_erasing():
   )
   keys = augment.example_keys(1, epochs, indices)
   images = tf.gather(source.images, indices)
-  images = augment.random_crop(images, keys, pad_crop=2)
+  images = augment.crop_and_flip(images, keys, pad_crop=2)
   flipped = augment.alternating_flips(1, epochs, indices).numpy()
   images = np.where(
     flipped[:, np.newaxis, np.newaxis, np.newaxis],
