@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import platform
 import time
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any, Callable
+
+from train_loop import machine
 
 SIZE = 2048
 MATMUL_FLOPS = 2 * SIZE**3
@@ -133,7 +134,7 @@ def describe() -> dict[str, Any]:
     for gpu in tf.config.list_physical_devices("GPU")
   ]
   described: dict[str, Any] = {
-    "cpu": cpu_model(),
+    "cpu": machine.cpu_name(),
     "cores": os.cpu_count(),
     "memory_gib": _memory_gib(),
     "gpus": [{key: str(gpu[key]) for key in sorted(gpu)} for gpu in details],
@@ -154,17 +155,6 @@ def summary(described: Mapping[str, Any]) -> str:
     f"{', '.join(where)}; TensorFlow {described['versions']['tensorflow']}; "
     f"peak {described['peak_flops'] / 1e9:.0f} GFLOP/s in float32"
   )
-
-
-def cpu_model() -> str:
-  """Returns the processor's name."""
-  path = pathlib.Path("/proc/cpuinfo")
-  if path.exists():
-    for line in path.read_text(encoding="utf-8").splitlines():
-      key, _, value = line.partition(":")
-      if key.strip() == "model name":
-        return value.strip()
-  return platform.processor() or platform.machine()
 
 
 def _memory_gib() -> float | None:

@@ -109,16 +109,6 @@ def crop_and_flip(
   return images
 
 
-def random_crop(
-  images: tf.Tensor, keys: tf.Tensor, *, pad_crop: int
-) -> tf.Tensor:
-  """Pads with zeros and crops each image's own size at a random place.
-
-  Args, Returns, Raises and Reference as of `crop_and_flip`.
-  """
-  return crop_and_flip(images, keys, pad_crop=pad_crop)
-
-
 def random_erasing(
   images: tf.Tensor,
   keys: tf.Tensor,

@@ -174,9 +174,9 @@ def stored_channels(contents: tf.Tensor) -> int:
 def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
   """Turns gray or RGB, with or without alpha, into gray or RGB."""
   colors = image[..., : tf.where(tf.shape(image)[-1] < 3, 1, 3)]
-  if channels == 3:
-    return tf.broadcast_to(colors, [*tf.unstack(tf.shape(image)[:2]), 3])
   rgb = tf.broadcast_to(colors, [*tf.unstack(tf.shape(image)[:2]), 3])
+  if channels == 3:
+    return rgb
   return tf.image.rgb_to_grayscale(tf.ensure_shape(rgb, [None, None, 3]))
 
 

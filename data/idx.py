@@ -33,7 +33,7 @@ _DTYPES = {
 _MAX_RANK = 4
 _CHUNK = 1 << 20
 # A byte of deflate stream yields at most this many bytes.
-_DEFLATE_RATIO = 1032
+DEFLATE_RATIO = 1032
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
@@ -64,7 +64,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
       if not gzipped:
         return _read(file, limit)
       with gzip.GzipFile(fileobj=file) as unpacked:
-        return _read(unpacked, limit * _DEFLATE_RATIO)
+        return _read(unpacked, limit * DEFLATE_RATIO)
   except (OSError, EOFError, zlib.error, _FormatError) as error:
     reason = " ".join(str(error).split()) or type(error).__name__
     raise DataError(

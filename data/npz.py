@@ -16,6 +16,7 @@ import zlib
 import numpy as np
 
 from data import arrays, encoded
+from data.idx import DEFLATE_RATIO
 from data.sources import DataError, Source
 
 _PAIRS = (
@@ -23,8 +24,6 @@ _PAIRS = (
   ("train_images", "train_labels", "test_images", "test_labels"),
 )
 _WHOLE = ("images", "labels")
-# A byte of deflate stream yields at most this many bytes.
-_DEFLATE_RATIO = 1032
 
 
 def load(
@@ -115,7 +114,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 def _check_sizes(path: str | os.PathLike[str]) -> None:
   with zipfile.ZipFile(path) as archive:
     for member in archive.infolist():
-      if member.file_size > _DEFLATE_RATIO * max(member.compress_size, 1) + 64:
+      if member.file_size > DEFLATE_RATIO * max(member.compress_size, 1) + 64:
         raise DataError(
           f"{os.fspath(path)}: {member.filename} declares {member.file_size}"
           f" bytes, more than its {member.compress_size} can hold"

@@ -174,7 +174,6 @@ def eval_dataset(
   eval_resize: int = 0,
   on_bad_image: OnBadImage | None = None,
   input_threads: int = 0,
-  data_service: str = "",
 ) -> tf.data.Dataset:
   """Every example once, in the source's order; the last batch may be short.
 
@@ -187,8 +186,6 @@ def eval_dataset(
     on_bad_image: called with the index of each encoded image that cannot be
       decoded, which is then left out; None fails instead.
     input_threads: threads that prepare batches; 0 leaves it to TensorFlow.
-    data_service: the address of a tf.data service's dispatcher, as
-      grpc://host:port, whose workers prepare the batches; "" is this process.
 
   Returns:
     Batches as of `train_dataset`, without augmentation.
@@ -208,7 +205,7 @@ def eval_dataset(
       return _image_and_label(gather({"index": tf.range(start, end)}))
 
     starts = tf.data.Dataset.range(0, num_examples, batch_size)
-    return _finished(_mapped(starts, batch_from), input_threads, data_service)
+    return _finished(_mapped(starts, batch_from), input_threads)
 
   examples = central_crops(
     source,
@@ -217,7 +214,7 @@ def eval_dataset(
     replace=False,
     on_bad_image=on_bad_image,
   )
-  return _finished(examples.batch(batch_size), input_threads, data_service)
+  return _finished(examples.batch(batch_size), input_threads)
 
 
 def central_crops(
@@ -380,7 +377,7 @@ def _mapped(
 
 
 def _finished(
-  dataset: tf.data.Dataset, input_threads: int, data_service: str
+  dataset: tf.data.Dataset, input_threads: int, data_service: str = ""
 ) -> tf.data.Dataset:
   """Prepares batches ahead of the step that takes them."""
   options = tf.data.Options()

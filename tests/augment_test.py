@@ -89,7 +89,7 @@ def test_each_shift_is_as_frequent():
   # One bright pixel in the middle tells the shift.
   images = np.zeros([count, 5, 5, 1], np.uint8)
   images[:, 2, 2] = 1
-  cropped = augment.random_crop(images, keys_of(count), pad_crop=pad_crop)
+  cropped = augment.crop_and_flip(images, keys_of(count), pad_crop=pad_crop)
   counts = np.sum(cropped, axis=0).ravel()
   assert counts.sum() == count
   chi_square = ((counts - count / 25) ** 2 / (count / 25)).sum()
@@ -214,7 +214,7 @@ def test_erasing_equals_tensorflow_addons_cutout():
 def test_off_is_the_identity():
   images, keys = tf.constant(batch()), keys_of(64)
   assert augment.crop_and_flip(images, keys) is images
-  assert augment.random_crop(images, keys, pad_crop=0) is images
+  assert augment.crop_and_flip(images, keys, pad_crop=0) is images
   erased = augment.random_erasing(images, keys, erasing_probability=0)
   assert erased is images
 
@@ -264,7 +264,7 @@ def test_seed_epoch_and_index_each_make_a_difference():
       seed, tf.constant([epoch], tf.int64), tf.constant([index], tf.int64)
     )
     images = tf.constant(batch((16, 16, 1), 1))
-    return augment.random_crop(images, keys, pad_crop=8).numpy().tobytes()
+    return augment.crop_and_flip(images, keys, pad_crop=8).numpy().tobytes()
 
   variants = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1)]
   assert len({made(*variant) for variant in variants}) == len(variants)
@@ -278,7 +278,7 @@ def test_crop_flip_and_erasing_are_drawn_apart():
   flipped = augment.alternating_flips(3, tf.zeros_like(numbers), numbers)
   centred = np.zeros([count, 3, 3, 1], np.uint8)
   centred[:, 1, 1] = 1
-  cropped = augment.random_crop(centred, keys, pad_crop=1).numpy()
+  cropped = augment.crop_and_flip(centred, keys, pad_crop=1).numpy()
   row, column = (cropped[..., 0].any(axis).argmax(1) for axis in (2, 1))
   erased = ~augment.random_erasing(
     np.ones([count, 8, 8, 1], np.uint8), keys, erasing_probability=0.5
@@ -312,4 +312,4 @@ def test_ranges_are_checked(options, message):
 
 def test_a_negative_pad_is_refused():
   with pytest.raises(ValueError, match="pad_crop must be at least 0, got -1"):
-    augment.random_crop(batch(), keys_of(64), pad_crop=-1)
+    augment.crop_and_flip(batch(), keys_of(64), pad_crop=-1)
