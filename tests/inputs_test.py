@@ -146,7 +146,8 @@ def test_a_disk_cache_that_another_run_wrote_first_is_taken(
   rename = os.rename
 
   def late(partial, folder):
-    shutil.copytree(partial, folder)
+    if os.path.isdir(partial):
+      shutil.copytree(partial, folder)
     rename(partial, folder)
 
   monkeypatch.setattr(cache.os, "rename", late)
