@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From an encoded image to pixels of one size: crop, decode, resize.
+"""From an encoded image to pixels of one size: crop, decode, resize, flip.
 
 JPEG, PNG, BMP and GIF (its first picture), told by the content and not by the
 name; gray, palette, alpha and CMYK become gray or RGB as asked. Only the
@@ -11,6 +11,7 @@ mean of squares, so that bilinear sampling, which comes last, misses no pixel.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -18,62 +19,36 @@ import tensorflow as tf
 from data.random_bits import Purpose, random_bits, uniform
 
 CROP_ATTEMPTS = 10
-_REDUCTIONS = (1, 2, 4, 8)
+_REDUCTIONS = (2, 4, 8)
 
-# From height and width to (top, left, height, width), all [] int32.
-Box = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
-
-
-def crop_draws(keys: tf.Tensor) -> tf.Tensor:
-  """The random numbers that `random_resized_crop` needs.
-
-  Drawn for a whole batch at once: for one example at a time hashing would cost
-  as much as decoding.
-
-  Args:
-    keys: [batch] uint64, from `augment.example_keys`.
-
-  Returns:
-    [batch, CROP_ATTEMPTS, 4] float32 in [0, 1): area, aspect, top, left.
-  """
-  attempts = tf.range(CROP_ATTEMPTS, dtype=tf.int64)[:, tf.newaxis]
-  draws = tf.range(4, dtype=tf.int64)
-  keys = keys[:, tf.newaxis, tf.newaxis]
-  bits = random_bits(keys, Purpose.RESIZED_CROP, draws, attempts)
-  return tf.cast(uniform(bits), tf.float32)
+# From [height, width] to [top, left, height, width], all int32.
+Box = Callable[[tf.Tensor], tf.Tensor]
 
 
-def random_resized_crop(
-  contents: tf.Tensor,
-  draws: tf.Tensor,
+def crop_draws(
+  keys: tf.Tensor,
   *,
-  image_size: int,
-  channels: int,
   crop_area: tuple[float, float] = (0.08, 1.0),
   crop_aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> tf.Tensor:
-  """A random part of the image, resized to a square.
+  """The random numbers that `random_resized_crop` needs.
 
-  area = uniform(crop_area) * height * width; log(width / height) is uniform
-  between the logarithms of crop_aspect. The first of ten draws that fits is
-  taken; where none does, the largest central square.
+  area is uniform in crop_area, log(aspect) uniform between the logarithms of
+  crop_aspect. Drawn for a whole batch at once: for one example at a time that
+  would cost as much as decoding.
 
   Args:
-    contents: [] string, the encoded image.
-    draws: [CROP_ATTEMPTS, 4] float32, from `crop_draws`.
-    image_size: height and width of the result.
-    channels: 1 or 3.
+    keys: [batch] uint64, from `augment.example_keys`.
     crop_area: part of the image's area, least and greatest.
     crop_aspect: width / height, least and greatest.
 
   Returns:
-    [image_size, image_size, channels] uint8.
+    [batch, CROP_ATTEMPTS, 4] float32: sqrt(area / aspect) and
+    sqrt(area * aspect), which are height and width of the crop of an image of
+    area 1; and its place, top and left, in [0, 1).
 
   Raises:
     ValueError: where a range is not one.
-
-  Reference: Szegedy et al. 2015 (arXiv 1409.4842), section 6; He et al. 2018,
-    section 2.1.
   """
   if not 0 < crop_area[0] <= crop_area[1] <= 1:
     raise ValueError(
@@ -84,15 +59,58 @@ def random_resized_crop(
     raise ValueError(
       f"crop_aspect must be (low, high) with 0 < low <= high, got {crop_aspect}"
     )
+  attempts = tf.range(CROP_ATTEMPTS, dtype=tf.int64)[:, tf.newaxis]
+  draws = tf.range(4, dtype=tf.int64)
+  keys = keys[:, tf.newaxis, tf.newaxis]
+  bits = random_bits(keys, Purpose.RESIZED_CROP, draws, attempts)
+  area, aspect, top, left = tf.unstack(uniform(bits), axis=2)
+  area = crop_area[0] + (crop_area[1] - crop_area[0]) * area
+  low, high = (math.log(bound) for bound in crop_aspect)
+  aspect = tf.exp(low + (high - low) * aspect)
+  sides = tf.sqrt(area / aspect), tf.sqrt(area * aspect)
+  return tf.cast(tf.stack([*sides, top, left], axis=2), tf.float32)
 
-  def box(height: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    return random_box(height, width, draws, crop_area, crop_aspect)
 
-  return _crop_and_resize(contents, box, image_size, channels)
+def random_resized_crop(
+  contents: tf.Tensor,
+  draws: tf.Tensor,
+  *,
+  image_size: int,
+  channels: int,
+  flipped: tf.Tensor | None = None,
+) -> tf.Tensor:
+  """A random part of the image, resized to a square.
+
+  The first of ten draws of area and aspect that fits is taken; where none does,
+  the largest central square.
+
+  Args:
+    contents: [] string, the encoded image.
+    draws: [CROP_ATTEMPTS, 4] float32, from `crop_draws`.
+    image_size: height and width of the result.
+    channels: 1 or 3.
+    flipped: [] bool, whether it is mirrored from left to right; None is no.
+
+  Returns:
+    [image_size, image_size, channels] uint8.
+
+  Reference: Szegedy et al. 2015 (arXiv 1409.4842), section 6; He et al. 2018,
+    section 2.1.
+  """
+
+  def box(size: tf.Tensor) -> tf.Tensor:
+    return random_box(size, draws)
+
+  return _crop_and_resize(contents, box, image_size, channels, flipped)
 
 
 def central_crop(
-  contents: tf.Tensor, *, image_size: int, channels: int, eval_resize: int = 0
+  contents: tf.Tensor,
+  *,
+  image_size: int,
+  channels: int,
+  eval_resize: int = 0,
+  flipped: tf.Tensor | None = None,
 ) -> tf.Tensor:
   """The middle of the image, as evaluation sees it.
 
@@ -106,6 +124,7 @@ def central_crop(
     channels: 1 or 3.
     eval_resize: what the shorter side is taken to be, at least image_size; 0 is
       image_size: the largest central square.
+    flipped: [] bool, whether it is mirrored from left to right; None is no.
 
   Returns:
     [image_size, image_size, channels] uint8.
@@ -122,12 +141,12 @@ def central_crop(
     )
   part = image_size / (eval_resize or image_size)
 
-  def box(height: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    shorter = tf.cast(tf.minimum(height, width), tf.float32)
+  def box(size: tf.Tensor) -> tf.Tensor:
+    shorter = tf.cast(tf.reduce_min(size), tf.float32)
     side = tf.maximum(tf.cast(tf.round(shorter * part), tf.int32), 1)
-    return (height - side) // 2, (width - side) // 2, side, side
+    return tf.concat([(size - side) // 2, [side, side]], 0)
 
-  return _crop_and_resize(contents, box, image_size, channels)
+  return _crop_and_resize(contents, box, image_size, channels, flipped)
 
 
 def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
@@ -180,47 +199,42 @@ def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
   return tf.image.rgb_to_grayscale(tf.ensure_shape(rgb, [None, None, 3]))
 
 
-def random_box(
-  height: tf.Tensor,
-  width: tf.Tensor,
-  draws: tf.Tensor,
-  crop_area: tuple[float, float],
-  crop_aspect: tuple[float, float],
-) -> tuple[tf.Tensor, ...]:
-  area, aspect, top, left = tf.unstack(draws, axis=1)
-  area = crop_area[0] + (crop_area[1] - crop_area[0]) * area
-  area *= tf.cast(height * width, tf.float32)
-  low, high = (tf.math.log(tf.constant(bound)) for bound in crop_aspect)
-  aspect = tf.exp(low + (high - low) * aspect)
-  widths = tf.cast(tf.round(tf.sqrt(area * aspect)), tf.int32)
-  heights = tf.cast(tf.round(tf.sqrt(area / aspect)), tf.int32)
-  fits = (heights <= height) & (widths <= width) & (heights > 0) & (widths > 0)
+def random_box(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+  """Returns the box that `random_resized_crop` cuts out.
+
+  Few operations, for it is done for one image at a time.
+
+  Args:
+    size: [height, width] of the image, int32.
+    draws: [CROP_ATTEMPTS, 4] float32, from `crop_draws`.
+
+  Returns:
+    [top, left, height, width] int32.
+  """
+  parts, places = tf.split(draws, 2, axis=1)
+  area = tf.cast(tf.reduce_prod(size), tf.float32)
+  sides = tf.cast(tf.round(parts * tf.sqrt(area)), tf.int32)
+  fits = tf.reduce_all((sides > 0) & (sides <= size), axis=1)
   first = tf.argmax(fits)
-  side = tf.minimum(height, width)
-  found = fits[first]
-  box_height = tf.where(found, heights[first], side)
-  box_width = tf.where(found, widths[first], side)
-
-  def place(room: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
-    drawn = tf.cast(tf.cast(room + 1, tf.float32) * draw, tf.int32)
-    return tf.where(found, tf.minimum(drawn, room), room // 2)
-
-  return (
-    place(height - box_height, top[first]),
-    place(width - box_width, left[first]),
-    box_height,
-    box_width,
-  )
+  found = tf.reduce_any(fits)
+  sides = tf.where(found, tf.gather(sides, first), tf.reduce_min(size))
+  room = size - sides
+  drawn = tf.cast(room + 1, tf.float32) * tf.gather(places, first)
+  drawn = tf.minimum(tf.cast(drawn, tf.int32), room)
+  return tf.concat([tf.where(found, drawn, room // 2), sides], 0)
 
 
 def _crop_and_resize(
-  contents: tf.Tensor, box: Box, image_size: int, channels: int
+  contents: tf.Tensor,
+  box: Box,
+  image_size: int,
+  channels: int,
+  flipped: tf.Tensor | None,
 ) -> tf.Tensor:
-  """Cuts the box out, reduces it, and samples it bilinearly."""
+  """Cuts the box out, reduces it, samples it bilinearly, and mirrors it."""
 
   def of_jpeg() -> tf.Tensor:
-    height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(contents))
-    window = tf.stack(box(height, width))
+    window = box(tf.io.extract_jpeg_shape(contents)[:2])
     return _reduced(
       window,
       image_size,
@@ -231,27 +245,35 @@ def _crop_and_resize(
 
   def of_others() -> tf.Tensor:
     image = decode(contents, channels)
-    window = tf.stack(box(*tf.unstack(tf.shape(image)[:2])))
-    top, left, height, width = tf.unstack(window)
-    crop = image[top : top + height, left : left + width]
+    window = box(tf.shape(image)[:2])
+    crop = tf.slice(
+      image, tf.pad(window[:2], [[0, 1]]), tf.concat([window[2:], [-1]], 0)
+    )
     return _reduced(window, image_size, lambda ratio: _mean(crop, ratio))
 
   crop = tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_others)
   crop = tf.ensure_shape(crop, [None, None, channels])
   resized = tf.image.resize(crop, [image_size, image_size])
-  return tf.cast(resized + 0.5, tf.uint8)
+  image = tf.cast(resized + 0.5, tf.uint8)
+  if flipped is None:
+    return image
+  return tf.cond(flipped, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def _reduced(
   window: tf.Tensor, image_size: int, crop_at: Callable[[int], tf.Tensor]
 ) -> tf.Tensor:
   """Returns the crop at the strongest reduction that leaves image_size."""
-  shorter = tf.minimum(window[2], window[3])
-  allowed = tf.constant(_REDUCTIONS) * image_size <= shorter
-  branch = tf.maximum(tf.reduce_sum(tf.cast(allowed, tf.int32)) - 1, 0)
-  return tf.switch_case(
-    branch, [lambda ratio=ratio: crop_at(ratio) for ratio in _REDUCTIONS]
-  )
+  allowed = tf.constant(_REDUCTIONS) * image_size <= tf.reduce_min(window[2:])
+
+  def strongest() -> tf.Tensor:
+    return tf.switch_case(
+      tf.reduce_sum(tf.cast(allowed, tf.int32)) - 1,
+      [lambda ratio=ratio: crop_at(ratio) for ratio in _REDUCTIONS],
+    )
+
+  # Most crops are not reduced, and a switch of many branches costs more.
+  return tf.cond(allowed[0], strongest, lambda: crop_at(1))
 
 
 def _mean(crop: tf.Tensor, ratio: int) -> tf.Tensor:

@@ -108,11 +108,13 @@ def train_dataset(
       num_examples=source.num_examples,
       seed=seed,
     )
-    return {
+    examples = {
       "index": indices,
       "key": augment.example_keys(seed, epochs, indices),
-      "flipped": augment.alternating_flips(seed, epochs, indices),
     }
+    if flip:
+      examples["flipped"] = augment.alternating_flips(seed, epochs, indices)
+    return examples
 
   def augmented(examples: Batch) -> Batch:
     keys = examples["key"]
@@ -120,7 +122,7 @@ def train_dataset(
       examples["image"],
       keys,
       pad_crop=pad_crop,
-      flipped=examples["flipped"] if flip else None,
+      flipped=examples.get("flipped"),  # Encoded images are flipped by now.
     )
     if auto_augment == "rand_augment":
       images = auto_augment_lib.rand_augment(
@@ -281,28 +283,20 @@ def _make_load(
     labels = tf.convert_to_tensor(source.labels)
 
   def load(example: Batch) -> Batch:
+    example = dict(example)
     contents = read(example["index"])
-    if "draws" in example:
+    draws, flipped = example.pop("draws", None), example.pop("flipped", None)
+    size = {"image_size": image_size, "channels": source.channels}
+    if draws is not None:
       image = decode.random_resized_crop(
-        contents,
-        example["draws"],
-        image_size=image_size,
-        channels=source.channels,
+        contents, draws, flipped=flipped, **size
       )
     else:
       image = decode.central_crop(
-        contents,
-        image_size=image_size,
-        channels=source.channels,
-        eval_resize=eval_resize,
+        contents, eval_resize=eval_resize, flipped=flipped, **size
       )
-    loaded = {
-      **example,
-      "image": image,
-      "label": tf.gather(labels, example["index"]),
-    }
-    loaded.pop("draws", None)
-    return loaded
+    label = tf.gather(labels, example["index"])
+    return {**example, "image": image, "label": label}
 
   return load
 
@@ -325,7 +319,7 @@ def _replacing(
     tried = tf.data.Dataset.range(asked, asked + candidates).map(
       lambda index: load({**example, "index": index % number})
     )
-    none = {name: value for name, value in example.items() if name != "draws"}
+    none = {"key": example["key"]} if "key" in example else {}
     none["index"] = tf.constant(-1, tf.int64)
     shape = [image_size, image_size, source.channels]
     none["image"] = tf.zeros(shape, tf.uint8)

@@ -139,12 +139,9 @@ def keys(count: int) -> tf.Tensor:
   )
 
 
-def box_of(draws, height=375, width=500, **options):
+def box_of(draws, height=375, width=500):
   """The box that random_resized_crop takes, as [top, left, height, width]."""
-  ranges = {"crop_area": (0.08, 1.0), "crop_aspect": (3 / 4, 4 / 3), **options}
-  return decode.random_box(
-    tf.constant(height), tf.constant(width), draws, **ranges
-  )
+  return decode.random_box(tf.constant([height, width]), draws).numpy()
 
 
 def test_random_boxes_have_the_papers_areas_and_aspects():
@@ -166,9 +163,9 @@ def test_random_boxes_have_the_papers_areas_and_aspects():
 
 
 def test_where_no_draw_fits_the_central_square_is_taken():
-  draws = decode.crop_draws(keys(1))[0]
-  box = box_of(draws, height=10, width=1000, crop_area=(1.0, 1.0))
-  assert [int(side) for side in box] == [0, 495, 10, 10]
+  draws = decode.crop_draws(keys(1), crop_area=(1.0, 1.0))[0]
+  box = box_of(draws, height=10, width=1000)
+  assert box.tolist() == [0, 495, 10, 10]
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
@@ -184,6 +181,27 @@ def test_a_crop_is_that_part_of_the_image(kind):
     np.testing.assert_allclose(found.numpy(), bilinear(crop, 40), atol=2)
 
 
+@pytest.mark.parametrize("size", [40, 10])
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_a_flipped_crop_is_the_mirrored_one(kind, size):
+  contents = tf.constant(images()[kind][0])
+  draws = decode.crop_draws(keys(1))[0]
+
+  def crops(flipped):
+    options = {"image_size": size, "channels": 3, "flipped": flipped}
+    return (
+      decode.central_crop(contents, **options).numpy(),
+      decode.random_resized_crop(contents, draws, **options).numpy(),
+    )
+
+  for plain, unflipped, flipped in zip(
+    crops(None), crops(tf.constant(False)), crops(tf.constant(True))
+  ):
+    np.testing.assert_array_equal(unflipped, plain)
+    np.testing.assert_array_equal(flipped, plain[:, ::-1])
+    assert (flipped != plain).any()
+
+
 @pytest.mark.parametrize(
   "options",
   [
@@ -196,11 +214,8 @@ def test_a_crop_is_that_part_of_the_image(kind):
 )
 def test_ranges_are_checked(options):
   (name,) = options
-  draws = decode.crop_draws(keys(1))[0]
   with pytest.raises(ValueError, match=name):
-    decode.random_resized_crop(
-      tf.constant(b""), draws, image_size=8, channels=3, **options
-    )
+    decode.crop_draws(keys(1), **options)
 
 
 def test_eval_resize_is_checked():

@@ -340,6 +340,27 @@ def test_a_signal_saves_and_the_same_command_goes_on(signum, status, tmp_path):
   assert steps[-1] > step
 
 
+def test_ctrl_c_while_auto_measures_is_one_line(tmp_path):
+  arguments = [*SMALL, "--precision=auto", f"--workdir={tmp_path / 'run'}"]
+  process = subprocess.Popen(
+    [sys.executable, "-m", "train_loop.main", *arguments],
+    cwd=ROOT,
+    env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+    stderr=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+    text=True,
+    start_new_session=True,
+  )
+  for line in process.stderr:
+    if "auto: " in line:
+      os.killpg(process.pid, signal.SIGINT)  # As a terminal does.
+      break
+  rest = process.stderr.read()
+  assert process.wait() == 130, rest
+  assert own_lines(rest) == ["train_loop: stopped by Ctrl-C"]
+  assert "Traceback" not in rest
+
+
 def test_another_data_on_the_path_is_named_and_a_library_does_not_care(
   tmp_path,
 ):

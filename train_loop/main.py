@@ -3,8 +3,8 @@
 """The command: composes data, model and loop from flags.
 
 Exit status: 0 finished; 2 a bad flag or input, told in one line; 3 diverged;
-128 + the signal's number where one stopped the run, after saving (SIGTERM 143,
-Ctrl-C 130).
+128 + the signal's number where one stopped the run, after saving where the loop
+runs (SIGTERM 143, Ctrl-C 130).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import pathlib
 import shlex
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -77,9 +78,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
     sys.exit(BAD_INPUT)
 
 
-def _say(error: BaseException) -> None:
-  """Prints an error as one line."""
-  line = " ".join(str(error).split())
+def _say(message: object) -> None:
+  """Prints an error or another last word as one line."""
+  line = " ".join(str(message).split())
   print(f"train_loop: {line}", file=sys.stderr)
 
 
@@ -100,6 +101,9 @@ def main(argv: Sequence[str]) -> int:
   except (ConfigError, _our_data().DataError, OSError) as error:
     _say(error)
     return BAD_INPUT
+  except KeyboardInterrupt:  # Where no loop runs that would save first.
+    _say("stopped by Ctrl-C")
+    return 128 + signal.SIGINT
 
 
 def train() -> int:

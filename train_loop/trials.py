@@ -151,7 +151,13 @@ class TrialProcess:
     self._process = context.Process(
       target=_serve, args=(theirs, *self._arguments), daemon=True
     )
-    self._process.start()
+    # Ctrl-C reaches both: the run's process answers it, and ends this one, which
+    # ignores it from its first moment on.
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+      self._process.start()
+    finally:
+      signal.signal(signal.SIGINT, previous)
     theirs.close()  # Then theirs is the only one, and its end is ours to see.
     try:
       self.device: Device = self._connection.recv()
@@ -170,8 +176,6 @@ class TrialProcess:
 
 def _serve(connection: Any, pickled_job: bytes, onednn: bool) -> None:
   """Is the process: tells its device, then answers choices with trials."""
-  # Ctrl-C reaches both; the run's process answers it, and ends this one.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
   machine.import_tensorflow(onednn=onednn)
   job = pickle.loads(pickled_job)
   with contextlib.suppress(EOFError, OSError):  # Until the run's process ends.
