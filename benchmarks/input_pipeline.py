@@ -7,8 +7,9 @@
 Small images: Fashion-MNIST in memory, flipped and shifted, against Keras'
 preprocessing layers. JPEG files of 500 x 375: decoded, cropped at random,
 resized to 224 and flipped, against PIL (one process, held on one core) and
-Keras' `image_dataset_from_directory` with preprocessing layers. The ratio is of
-images a second and core.
+Keras' `image_dataset_from_directory` with preprocessing layers. Records: the
+same files, once `--mode=convert --convert_resize=256` has written them as
+TFRecord files. The ratio is of images a second and core.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ COLUMNS = (
   Column("images_per_second", "images/s", "{:.0f}"),
   Column("peak_rss_bytes", "RSS MiB", "{:.0f}", 2.0**-20),
 )
-KINDS = ("small", "jpeg")
+KINDS = ("small", "jpeg", "records")
 
 
 def small_images(rounds: int, seconds: float, pad_crop: int) -> dict[str, Runs]:
@@ -67,6 +68,32 @@ def jpeg_files(rounds: int, seconds: float) -> dict[str, Runs]:
     )
 
 
+def records(rounds: int, seconds: float) -> dict[str, Runs]:
+  """Measures TFRecord files that are converted from a folder of JPEG files."""
+  with tempfile.TemporaryDirectory() as folder:
+    files, converted = f"{folder}/files", f"{folder}/records"
+    harness.run_to_end("benchmarks.jpegs", files)
+    harness.run_to_end(
+      "train_loop.main",
+      "--mode=convert",
+      "--dataset=image_folder",
+      f"--data_dir={files}",
+      "--validation_fraction=0.1",
+      "--convert_resize=256",
+      f"--output_dir={converted}",
+    )
+    return harness.compare(
+      [
+        contenders.ours("--task=records", f"--folder={converted}"),
+        contenders.ours(
+          "--task=jpeg", f"--folder={files}", name="train_loop, JPEG files"
+        ),
+      ],
+      [f"--seconds={seconds}"],
+      rounds=rounds,
+    )
+
+
 def main() -> None:
   """Runs the program."""
   parser = harness.parser(__doc__)
@@ -74,7 +101,7 @@ def main() -> None:
     "--kinds",
     type=harness.names(KINDS),
     default=list(KINDS),
-    help="of small, jpeg, with a comma between them (default: both)",
+    help="of small, jpeg, records, with commas between them (default: all)",
   )
   parser.add_argument(
     "--seconds",
@@ -96,6 +123,9 @@ def main() -> None:
   if "jpeg" in options.kinds:
     runs = jpeg_files(options.rounds, options.seconds)
     report.section("JPEG files", runs, COLUMNS, ours=contenders.OURS)
+  if "records" in options.kinds:
+    runs = records(options.rounds, options.seconds)
+    report.section("records", runs, COLUMNS, ours=contenders.OURS)
 
 
 if __name__ == "__main__":

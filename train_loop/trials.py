@@ -151,8 +151,8 @@ class TrialProcess:
     self._process = context.Process(
       target=_serve, args=(theirs, *self._arguments), daemon=True
     )
-    # Ctrl-C reaches both: the run's process answers it, and ends this one, which
-    # ignores it from its first moment on.
+    # Ctrl-C reaches both: the run's process answers it, and ends the new one,
+    # which ignores it from its first moment on.
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
       self._process.start()

@@ -60,7 +60,7 @@ def _parser(
   add("--tuned", action="store_true", help="model.fit with steps_per_execution")
   add("--pad_crop", type=int, default=0, help="shift by up to so many pixels")
   add("--epochs", type=float, help="how many to train; unset: the recipe's")
-  add("--folder", help="of JPEG files, a folder a class")
+  add("--folder", help="of JPEG files, a folder a class, or of TFRecord files")
   add("--target", type=float, default=1.0, help="stop at this test accuracy")
   add("--seed", type=int, default=0, help="of weights and order")
   return parser

@@ -6,8 +6,8 @@
 
 Tasks: `step`, the training step on a constant batch; by the recipe, `epoch`, an
 epoch through `train_and_evaluate`, `ceiling`, its step on a constant batch, and
-`accuracy`, the way to a test accuracy; `input`, small images alone, and `jpeg`,
-JPEG files alone.
+`accuracy`, the way to a test accuracy; `input`, small images alone; `jpeg` and
+`records`, encoded images alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from benchmarks import recipe as recipe_lib
 from benchmarks.cases import Case
 from benchmarks.flops import forward_macs
 from benchmarks.peers import child, reading
-from data import image_folder, pipeline
+from data import image_folder, pipeline, tfrecord
+from data.encoded import EncodedSource
 from train_loop import config as config_lib
 from train_loop import loop, models
 from train_loop.models import names, small_resnet
@@ -234,23 +235,28 @@ def input_alone(options: argparse.Namespace) -> child.Measure:
 
 def jpeg(options: argparse.Namespace) -> child.Measure:
   """Times JPEG files, cropped at random, resized to 224 and flipped."""
-  return child.input_rate(
-    reading.reader(_ours_jpeg(options.folder, batch_size=jpegs.BATCH_SIZE)),
-    batch_size=jpegs.BATCH_SIZE,
-    seconds=options.seconds,
-  )
+  source, _ = image_folder.load(options.folder, validation_fraction=0.1)
+  return _encoded_rate(source, options.seconds)
 
 
-def _ours_jpeg(folder: str, *, batch_size: int) -> tf.data.Dataset:
-  """Returns our training stream of a folder of JPEG files."""
-  source, _ = image_folder.load(folder, validation_fraction=0.1)
-  return pipeline.train_dataset(
+def records(options: argparse.Namespace) -> child.Measure:
+  """Times the same, from TFRecord files."""
+  source, _ = tfrecord.load(options.folder)
+  return _encoded_rate(source, options.seconds)
+
+
+def _encoded_rate(source: EncodedSource, seconds: float) -> child.Measure:
+  """Times our training stream of encoded images."""
+  stream = pipeline.train_dataset(
     source,
-    global_batch_size=batch_size,
+    global_batch_size=jpegs.BATCH_SIZE,
     seed=0,
     image_size=jpegs.IMAGE_SIZE,
     random_resized_crop=True,
     flip=True,
+  )
+  return child.input_rate(
+    reading.reader(stream), batch_size=jpegs.BATCH_SIZE, seconds=seconds
   )
 
 
@@ -264,5 +270,6 @@ if __name__ == "__main__":
       "accuracy": accuracy,
       "input": input_alone,
       "jpeg": jpeg,
+      "records": records,
     },
   )
