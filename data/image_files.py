@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 
 import numpy as np
@@ -19,9 +20,10 @@ from data.encoded import EncodedSource, Files
 from data.sources import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
-# Of a network's file system many threads wait at once.
 _THREADS = 16
 _CHUNK = 1000
+# Where asking for a file's size takes longer, it waits for a network.
+_LOCAL_SECONDS = 1e-4
 
 
 def from_files(
@@ -50,21 +52,22 @@ def from_files(
   Raises:
     DataError: a file is missing or empty.
   """
-  full = [os.path.join(root, path) for path in paths]
+  start = os.path.join(root, "")
+  # os.path.join, a million times, would be a second.
+  full = [
+    os.path.join(root, p) if p[:1] == os.sep else start + p for p in paths
+  ]
   digest = hashlib.sha256()
   num_bytes = 0
-  with futures.ThreadPoolExecutor(_THREADS) as pool:
-    chunks = [full[i : i + _CHUNK] for i in range(0, len(full), _CHUNK)]
-    sizes = itertools.chain.from_iterable(pool.map(_sizes, chunks))
-    for path, label, size in zip(paths, labels, sizes):
-      if not size:
-        problem = "is missing" if size is None else "is empty"
-        raise DataError(
-          f"image {os.path.join(root, path)} of class {class_names[label]}"
-          f" {problem}: replace it, or take it out"
-        )
-      num_bytes += size
-      digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
+  for path, label, size in zip(paths, labels, _all_sizes(full)):
+    if not size:
+      problem = "is missing" if size is None else "is empty"
+      raise DataError(
+        f"image {os.path.join(root, path)} of class {class_names[label]}"
+        f" {problem}: replace it, or take it out"
+      )
+    num_bytes += size
+    digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
   return EncodedSource(
     examples=Files(tuple(full)),
     labels=np.asarray(labels, np.int32),
@@ -74,6 +77,25 @@ def from_files(
     content=digest.hexdigest(),
     num_bytes=num_bytes,
   )
+
+
+def _all_sizes(paths: list[str]) -> Iterator[int | None]:
+  """Yields the files' sizes, None for one that is missing.
+
+  A network's file system is asked by many threads at once, which wait together;
+  for a local one they would only be in each other's way, and take thrice as
+  long.
+  """
+  start = time.perf_counter()
+  first = _sizes(paths[:_CHUNK])
+  local = time.perf_counter() - start < _LOCAL_SECONDS * len(first)
+  yield from first
+  chunks = (paths[i : i + _CHUNK] for i in range(_CHUNK, len(paths), _CHUNK))
+  if local:
+    yield from itertools.chain.from_iterable(map(_sizes, chunks))
+    return
+  with futures.ThreadPoolExecutor(_THREADS) as pool:
+    yield from itertools.chain.from_iterable(pool.map(_sizes, chunks))
 
 
 def _sizes(paths: list[str]) -> list[int | None]:

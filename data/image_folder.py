@@ -120,7 +120,7 @@ def _image_paths(root: str, class_name: str) -> list[str]:
       if file.startswith("."):
         continue
       if file.lower().endswith(EXTENSIONS):
-        paths.append(os.path.join(inner, file))
+        paths.append(f"{inner}{os.sep}{file}")  # os.path.join is slow.
       else:
         others += 1
   if others:

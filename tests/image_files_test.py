@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 
 import numpy as np
 import pytest
 
-from data import DataError, csv_table, encoded, image_folder
+from data import DataError, csv_table, encoded, image_files, image_folder
 from tests import pictures
 
 
@@ -68,6 +69,23 @@ def test_the_fingerprint_is_of_the_content_not_of_the_place(tmp_path):
     file.write(b"x")
   changed, _ = image_folder.load(str(tmp_path / "b"))
   assert changed.fingerprint() != first.fingerprint()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])  # Of a network's; of a disk's.
+def test_sizes_are_the_files_on_every_file_system(
+  tmp_path, monkeypatch, seconds
+):
+  monkeypatch.setattr(image_files, "_LOCAL_SECONDS", seconds)
+  monkeypatch.setattr(image_files, "_CHUNK", 4)
+  root = pictures.write_folder(tmp_path / "data")
+  train, _ = image_folder.load(str(root))
+  sizes = [os.path.getsize(path) for path in train.examples.paths]
+  assert train.num_bytes == sum(sizes)
+  listing = "".join(
+    f"{os.path.relpath(path, root / 'train')}\0{size}\n"
+    for path, size in zip(train.examples.paths, sizes)
+  )
+  assert train.content == hashlib.sha256(listing.encode()).hexdigest()
 
 
 def break_empty_class(root):
