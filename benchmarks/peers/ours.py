@@ -4,10 +4,11 @@
 
     python -m benchmarks.peers.ours --task=step --case=resnet20
 
-Tasks: `step`, the training step on a constant batch; by the recipe, `epoch`, an
-epoch through `train_and_evaluate`, `ceiling`, its step on a constant batch, and
-`accuracy`, the way to a test accuracy; `input`, small images alone; `jpeg` and
-`records`, encoded images alone.
+Tasks: `step`, the training step on a constant batch, and `profile`, the time of
+its operations; by the recipe, `epoch`, an epoch through `train_and_evaluate`,
+`ceiling`, its step on a constant batch, and `accuracy`, the way to a test
+accuracy; `input`, small images alone; `jpeg` and `records`, encoded images
+alone.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import argparse
 import dataclasses
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 import tricks
-from benchmarks import jpegs, machine_peak
+from benchmarks import jpegs, machine_peak, operations
 from benchmarks import recipe as recipe_lib
 from benchmarks.cases import Case
 from benchmarks.flops import forward_macs
@@ -71,6 +73,32 @@ def constant_batches(case: Case) -> tf.data.Dataset:
 def step(options: argparse.Namespace) -> child.Measure:
   """Times `loop.make_run_steps` on a constant batch."""
   case = child.case_of(options)
+  model, run = _constant_steps(case, options)
+  return child.step_rate(
+    run,
+    case=case,
+    macs=forward_macs(model),
+    parameters=model.count_params(),
+    peak=lambda: machine_peak.tensorflow_peak(options.precision),
+    seconds=options.seconds,
+  )
+
+
+def profile(options: argparse.Namespace) -> child.Measure:
+  """Times the operations of the same steps."""
+  case = child.case_of(options)
+  _, run = _constant_steps(case, options)
+  run(case.steps)
+  return lambda: {
+    "steps": case.steps,
+    "operations": operations.profiled(lambda: run(case.steps)),
+  }
+
+
+def _constant_steps(
+  case: Case, options: argparse.Namespace
+) -> tuple[tf.keras.Model, Callable[[int], None]]:
+  """Returns the network, and what trains it some steps on a constant batch."""
   config = config_lib.TrainConfig(
     loop=config_lib.LoopConfig(
       total_steps=10**9,
@@ -95,14 +123,7 @@ def step(options: argparse.Namespace) -> child.Measure:
     run_steps(iterator, tf.constant(steps, tf.int64))
     state.step.numpy()  # Waits for the device.
 
-  return child.step_rate(
-    run,
-    case=case,
-    macs=forward_macs(state.model),
-    parameters=state.model.count_params(),
-    peak=lambda: machine_peak.tensorflow_peak(options.precision),
-    seconds=options.seconds,
-  )
+  return state.model, run
 
 
 def _recipe_model(recipe: recipe_lib.Recipe) -> tf.keras.Model:
@@ -265,6 +286,7 @@ if __name__ == "__main__":
     __doc__,
     {
       "step": step,
+      "profile": profile,
       "epoch": epoch,
       "ceiling": ceiling,
       "accuracy": accuracy,

@@ -1,0 +1,72 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The time of each kind of operation, from what TensorFlow's profiler wrote."""
+
+from __future__ import annotations
+
+import collections
+import pathlib
+import re
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+# "resnet20/stem_conv1/Conv2D:_MklNativeConv2D"; with two colons it is one of
+# the profiler's own events.
+_OPERATION = re.compile(r"[^:]+:(\w+)")
+
+
+def profiled(run: Callable[[], None]) -> dict[str, dict[str, float]]:
+  """Runs a function under TensorFlow's profiler.
+
+  Returns:
+    By the operation's type, `seconds` and `calls`.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    with tf.profiler.experimental.Profile(folder):
+      run()
+    totals: dict[str, dict[str, float]] = {}
+    for path in pathlib.Path(folder).rglob("*.xplane.pb"):
+      space = xplane_pb2.XSpace.FromString(path.read_bytes())
+      totals.update(times(space))
+  return totals
+
+
+def times(space: Any) -> dict[str, dict[str, float]]:
+  """Sums the time of the operations that the threads of a machine ran.
+
+  An operation that ran while another one waited for it on the same thread is
+  not counted twice: the time is each one's own.
+
+  Args:
+    space: the profiler's `XSpace`.
+
+  Returns:
+    By the operation's type, `seconds` and `calls`.
+  """
+  totals: dict[str, dict[str, float]] = collections.defaultdict(
+    lambda: {"seconds": 0.0, "calls": 0}
+  )
+  for plane in space.planes:
+    for line in plane.lines:
+      open_events: list[tuple[int, dict[str, float]]] = []
+      for event in sorted(
+        line.events, key=lambda e: (e.offset_ps, -e.duration_ps)
+      ):
+        name = plane.event_metadata[event.metadata_id].name
+        match = _OPERATION.fullmatch(name)
+        if not match:
+          continue
+        while open_events and open_events[-1][0] <= event.offset_ps:
+          open_events.pop()
+        seconds = event.duration_ps * 1e-12
+        if open_events:
+          open_events[-1][1]["seconds"] -= seconds
+        total = totals[match[1]]
+        total["seconds"] += seconds
+        total["calls"] += 1
+        open_events.append((event.offset_ps + event.duration_ps, total))
+  return dict(totals)

@@ -1,0 +1,76 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Where the time of train_loop's training step goes, an operation a line.
+
+    python -m benchmarks.step_profile --json=step_profile.json
+
+TensorFlow's profiler over some steps on a constant batch, on a CPU. Operations
+of one step run side by side where they can, so that their times add up to more
+than the step takes; the share is that of their sum.
+"""
+
+from __future__ import annotations
+
+from benchmarks import contenders, harness
+from benchmarks.harness import Column, Record, Runs
+from benchmarks.step_throughput import CASES
+
+COLUMNS = (
+  Column("share", "share", "{:.1%}"),
+  Column("seconds", "ms a step", "{:.2f}", 1000.0),
+  Column("calls", "calls a step", "{:.0f}"),
+)
+# An operation with less than this part of the time is one of the others.
+LEAST_SHARE = 0.01
+
+
+def rows(record: Record) -> dict[str, Runs]:
+  """Returns the operations that take most, and the others in one line.
+
+  Args:
+    record: `steps`, and `operations`, by type with `seconds` and `calls`.
+  """
+  total = sum(found["seconds"] for found in record["operations"].values())
+  shown: dict[str, Record] = {}
+  others = {"seconds": 0.0, "calls": 0.0}
+  for name, found in sorted(
+    record["operations"].items(), key=lambda item: -item[1]["seconds"]
+  ):
+    row = {key: found[key] / record["steps"] for key in others}
+    if found["seconds"] >= LEAST_SHARE * total:
+      shown[name] = row
+    else:
+      others = {key: others[key] + row[key] for key in others}
+  shown["all others"] = others
+  return {
+    name: Runs([{**row, "share": row["seconds"] * record["steps"] / total}])
+    for name, row in shown.items()
+  }
+
+
+def main() -> None:
+  """Runs the program."""
+  parser = harness.parser(__doc__, rounds=1)
+  add = parser.add_argument
+  add(
+    "--cases",
+    type=harness.names(CASES),
+    default=list(CASES),
+    help=f"of {', '.join(CASES)}, with commas between them (default: all)",
+  )
+  add("--precision", default="float32", help="(default %(default)s)")
+  options = parser.parse_args()
+  report = harness.Report("step_profile", options, harness.machine())
+  for case in options.cases:
+    record = harness.measure_alone(
+      contenders.ours("--task=profile"),
+      [f"--case={case}", f"--precision={options.precision}"],
+      seconds=600.0,
+    )
+    found = rows(record)
+    report.section(case, found, COLUMNS, ours=next(iter(found)), ratios=False)
+
+
+if __name__ == "__main__":
+  with harness.stopped_politely():
+    main()
