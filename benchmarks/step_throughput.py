@@ -59,7 +59,8 @@ def main() -> None:
   add(
     "--seconds",
     type=float,
-    default=1.0,
+    # What a call of model.fit costs besides its steps must not count.
+    default=5.0,
     help="the least time of a measurement (default %(default)s)",
   )
   add(
