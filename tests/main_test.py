@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from absl import flags
@@ -340,7 +341,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(signum, status, tmp_path):
   assert steps[-1] > step
 
 
-def test_ctrl_c_while_auto_measures_is_one_line(tmp_path):
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.5, 4.0])
+def test_ctrl_c_while_auto_measures_is_one_line(seconds, tmp_path):
   arguments = [*SMALL, "--precision=auto", f"--workdir={tmp_path / 'run'}"]
   process = subprocess.Popen(
     [sys.executable, "-m", "train_loop.main", *arguments],
@@ -353,6 +355,7 @@ def test_ctrl_c_while_auto_measures_is_one_line(tmp_path):
   )
   for line in process.stderr:
     if "auto: " in line:
+      time.sleep(seconds)  # Into the start of the process that measures.
       os.killpg(process.pid, signal.SIGINT)  # As a terminal does.
       break
   rest = process.stderr.read()

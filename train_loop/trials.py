@@ -19,6 +19,7 @@ import multiprocessing
 import pickle
 import signal
 import time
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Callable
 
 from train_loop import machine
@@ -152,12 +153,13 @@ class TrialProcess:
       target=_serve, args=(theirs, *self._arguments), daemon=True
     )
     # Ctrl-C reaches both: the run's process answers it, and ends the new one,
-    # which ignores it from its first moment on.
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # which inherits that it is blocked. One that comes now is answered after.
+    resource_tracker.ensure_running()  # It would unblock it itself.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
       self._process.start()
     finally:
-      signal.signal(signal.SIGINT, previous)
+      signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     theirs.close()  # Then theirs is the only one, and its end is ours to see.
     try:
       self.device: Device = self._connection.recv()
