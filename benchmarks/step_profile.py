@@ -11,9 +11,8 @@ than the step takes; the share is that of their sum.
 
 from __future__ import annotations
 
-from benchmarks import contenders, harness
+from benchmarks import contenders, harness, step_throughput
 from benchmarks.harness import Column, Record, Runs
-from benchmarks.step_throughput import CASES
 
 COLUMNS = (
   Column("share", "share", "{:.1%}"),
@@ -51,14 +50,13 @@ def rows(record: Record) -> dict[str, Runs]:
 def main() -> None:
   """Runs the program."""
   parser = harness.parser(__doc__, rounds=1)
-  add = parser.add_argument
-  add(
-    "--cases",
-    type=harness.names(CASES),
-    default=list(CASES),
-    help=f"of {', '.join(CASES)}, with commas between them (default: all)",
+  step_throughput.add_cases(parser)
+  parser.add_argument(
+    "--precision",
+    choices=step_throughput.PRECISIONS,
+    default="float32",
+    help="(default %(default)s)",
   )
-  add("--precision", default="float32", help="(default %(default)s)")
   options = parser.parse_args()
   report = harness.Report("step_profile", options, harness.machine())
   for case in options.cases:

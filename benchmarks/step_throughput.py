@@ -13,10 +13,13 @@ float32 matrix product in the same process, on a GPU its data sheet's.
 
 from __future__ import annotations
 
+import argparse
+
 from benchmarks import contenders, harness
 from benchmarks.harness import Column, Contender
 
 CASES = ("resnet20", "resnet50", "fashion_mnist")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 COLUMNS = (
   Column("images_per_second", "images/s"),
   Column("gflops", "GFLOP/s", "{:.0f}"),
@@ -41,16 +44,21 @@ def entrants(precision: str, jit_compile: str) -> list[Contender]:
   ]
 
 
-def main() -> None:
-  """Runs the program."""
-  parser = harness.parser(__doc__)
-  add = parser.add_argument
-  add(
+def add_cases(parser: argparse.ArgumentParser) -> None:
+  """Adds the flag that says what is trained."""
+  parser.add_argument(
     "--cases",
     type=harness.names(CASES),
     default=list(CASES),
     help=f"of {', '.join(CASES)}, with commas between them (default: all)",
   )
+
+
+def main() -> None:
+  """Runs the program."""
+  parser = harness.parser(__doc__)
+  add = parser.add_argument
+  add_cases(parser)
   add(
     "--batch_size",
     type=harness.positive,
@@ -65,7 +73,7 @@ def main() -> None:
   )
   add(
     "--precision",
-    choices=("float32", "mixed_float16", "mixed_bfloat16"),
+    choices=PRECISIONS,
     default="float32",
     help="of all but what is as installed, and Orbit (default %(default)s)",
   )

@@ -14,7 +14,16 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from data.random_bits import Integer, Purpose, below, random_bits, uniform
+from data.random_bits import (
+  Integer,
+  Purpose,
+  below,
+  between,
+  check_area,
+  check_aspect,
+  random_bits,
+  uniform,
+)
 
 _ERASING_ATTEMPTS = 10
 
@@ -184,8 +193,8 @@ def _box_sizes(
   """Height and width of the first draw that fits, [batch] int32; else 0."""
   attempts = tf.range(_ERASING_ATTEMPTS, dtype=tf.int64)
   keys = keys[:, tf.newaxis]
-  area = _between(erasing_area, random_bits(keys, Purpose.ERASE, 3, attempts))
-  aspect = _between(
+  area = between(erasing_area, random_bits(keys, Purpose.ERASE, 3, attempts))
+  aspect = between(
     erasing_aspect, random_bits(keys, Purpose.ERASE, 4, attempts)
   )
   area *= height * width
@@ -201,11 +210,6 @@ def _box_sizes(
   return pick(box_height), pick(box_width)
 
 
-def _between(bounds: tuple[float, float], bits: tf.Tensor) -> tf.Tensor:
-  low, high = bounds
-  return low + (high - low) * uniform(bits)
-
-
 def _check_erasing(
   erasing_probability: float,
   *,
@@ -218,16 +222,8 @@ def _check_erasing(
     raise ValueError(
       f"erasing_probability must be in [0, 1], got {erasing_probability}"
     )
-  if not 0 < erasing_area[0] <= erasing_area[1] <= 1:
-    raise ValueError(
-      "erasing_area must be (low, high) with 0 < low <= high <= 1,"
-      f" got {erasing_area}"
-    )
-  if not 0 < erasing_aspect[0] <= erasing_aspect[1]:
-    raise ValueError(
-      "erasing_aspect must be (low, high) with 0 < low <= high,"
-      f" got {erasing_aspect}"
-    )
+  check_area("erasing_area", erasing_area)
+  check_aspect("erasing_aspect", erasing_aspect)
   values = np.atleast_1d(erasing_fill)
   if len(values) not in (1, channels) or not np.all(
     (values >= 0) & (values <= 255)

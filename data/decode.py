@@ -16,7 +16,14 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from data.random_bits import Purpose, random_bits, uniform
+from data.random_bits import (
+  Purpose,
+  between,
+  check_area,
+  check_aspect,
+  random_bits,
+  uniform,
+)
 
 CROP_ATTEMPTS = 10
 _REDUCTIONS = (2, 4, 8)
@@ -50,25 +57,20 @@ def crop_draws(
   Raises:
     ValueError: where a range is not one.
   """
-  if not 0 < crop_area[0] <= crop_area[1] <= 1:
-    raise ValueError(
-      "crop_area must be (low, high) with 0 < low <= high <= 1,"
-      f" got {crop_area}"
-    )
-  if not 0 < crop_aspect[0] <= crop_aspect[1]:
-    raise ValueError(
-      f"crop_aspect must be (low, high) with 0 < low <= high, got {crop_aspect}"
-    )
+  check_area("crop_area", crop_area)
+  check_aspect("crop_aspect", crop_aspect)
   attempts = tf.range(CROP_ATTEMPTS, dtype=tf.int64)[:, tf.newaxis]
   draws = tf.range(4, dtype=tf.int64)
   keys = keys[:, tf.newaxis, tf.newaxis]
   bits = random_bits(keys, Purpose.RESIZED_CROP, draws, attempts)
-  area, aspect, top, left = tf.unstack(uniform(bits), axis=2)
-  area = crop_area[0] + (crop_area[1] - crop_area[0]) * area
+  area, aspect, top, left = tf.unstack(bits, axis=2)
+  area = between(crop_area, area)
   low, high = (math.log(bound) for bound in crop_aspect)
-  aspect = tf.exp(low + (high - low) * aspect)
+  aspect = tf.exp(between((low, high), aspect))
   sides = tf.sqrt(area / aspect), tf.sqrt(area * aspect)
-  return tf.cast(tf.stack([*sides, top, left], axis=2), tf.float32)
+  return tf.cast(
+    tf.stack([*sides, uniform(top), uniform(left)], axis=2), tf.float32
+  )
 
 
 def random_resized_crop(

@@ -69,6 +69,28 @@ def uniform(bits: tf.Tensor) -> tf.Tensor:
   return tf.cast(_shift_right(bits, 11), tf.float64) * 2.0**-53
 
 
+def between(bounds: tuple[float, float], bits: tf.Tensor) -> tf.Tensor:
+  """Turns random bits, uint64, into float64 in [low, high), evenly."""
+  low, high = bounds
+  return low + (high - low) * uniform(bits)
+
+
+def check_area(name: str, bounds: tuple[float, float]) -> None:
+  """Raises a ValueError unless bounds are parts of an area, in (0, 1]."""
+  if not 0 < bounds[0] <= bounds[1] <= 1:
+    raise ValueError(
+      f"{name} must be (low, high) with 0 < low <= high <= 1, got {bounds}"
+    )
+
+
+def check_aspect(name: str, bounds: tuple[float, float]) -> None:
+  """Raises a ValueError unless bounds are ratios of two sides, positive."""
+  if not 0 < bounds[0] <= bounds[1]:
+    raise ValueError(
+      f"{name} must be (low, high) with 0 < low <= high, got {bounds}"
+    )
+
+
 def normal(radius_bits: tf.Tensor, angle_bits: tf.Tensor) -> tf.Tensor:
   """Turns two words of random bits, uint64, into one normal deviate, float64.
 

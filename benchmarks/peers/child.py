@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
 from benchmarks.cases import CASES, Case
-from benchmarks.flops import train_flops
+from benchmarks.flops import forward_macs, train_flops
 
 Measure = Callable[[], dict[str, Any]]
 Task = Callable[[argparse.Namespace], Measure]
@@ -112,6 +112,25 @@ def step_rate(
     }
 
   return measure
+
+
+def keras_step_rate(
+  run: Callable[[int], None],
+  model: Any,
+  *,
+  case: Case,
+  peak: Callable[[], float],
+  seconds: float,
+) -> Measure:
+  """As `step_rate`, of a functional model of any Keras."""
+  return step_rate(
+    run,
+    case=case,
+    macs=forward_macs(model),
+    parameters=model.count_params(),
+    peak=peak,
+    seconds=seconds,
+  )
 
 
 class Timed:

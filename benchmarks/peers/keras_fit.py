@@ -22,7 +22,6 @@ import tensorflow as tf
 from benchmarks import jpegs, machine_peak
 from benchmarks import recipe as recipe_lib
 from benchmarks.cases import Case
-from benchmarks.flops import forward_macs
 from benchmarks.peers import child, keras_networks, reading
 
 
@@ -58,11 +57,10 @@ def step(options: argparse.Namespace) -> child.Measure:
   def run(steps: int) -> None:
     model.fit(batches, steps_per_epoch=steps, verbose=0)
 
-  return child.step_rate(
+  return child.keras_step_rate(
     run,
+    model,
     case=case,
-    macs=forward_macs(model),
-    parameters=model.count_params(),
     peak=lambda: machine_peak.tensorflow_peak(options.precision),
     seconds=options.seconds,
   )

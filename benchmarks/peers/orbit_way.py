@@ -19,7 +19,6 @@ import tensorflow as tf
 import tf_keras
 
 from benchmarks import machine_peak
-from benchmarks.flops import forward_macs
 from benchmarks.peers import child, keras_networks
 
 
@@ -73,11 +72,10 @@ def step(options: argparse.Namespace) -> child.Measure:
     results = trainer.train(tf.constant(steps))
     results["loss"].numpy()  # Waits for the device.
 
-  return child.step_rate(
+  return child.keras_step_rate(
     run,
+    model,
     case=case,
-    macs=forward_macs(model),
-    parameters=model.count_params(),
     peak=machine_peak.tensorflow_peak,
     seconds=options.seconds,
   )

@@ -26,7 +26,6 @@ import tricks
 from benchmarks import jpegs, machine_peak, operations
 from benchmarks import recipe as recipe_lib
 from benchmarks.cases import Case
-from benchmarks.flops import forward_macs
 from benchmarks.peers import child, reading
 from data import image_folder, pipeline, tfrecord
 from data.encoded import EncodedSource
@@ -74,11 +73,10 @@ def step(options: argparse.Namespace) -> child.Measure:
   """Times `loop.make_run_steps` on a constant batch."""
   case = child.case_of(options)
   model, run = _constant_steps(case, options)
-  return child.step_rate(
+  return child.keras_step_rate(
     run,
+    model,
     case=case,
-    macs=forward_macs(model),
-    parameters=model.count_params(),
     peak=lambda: machine_peak.tensorflow_peak(options.precision),
     seconds=options.seconds,
   )
