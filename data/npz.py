@@ -116,7 +116,7 @@ def _check_sizes(path: str | os.PathLike[str]) -> None:
     for member in archive.infolist():
       if member.file_size > DEFLATE_RATIO * max(member.compress_size, 1) + 64:
         raise DataError(
-          f"{os.fspath(path)}: {member.filename} declares {member.file_size}"
+          f"{os.fspath(path)}: {member.filename!r} declares {member.file_size}"
           f" bytes, more than its {member.compress_size} can hold"
         )
 

@@ -248,7 +248,7 @@ def label_of(buffer: Buffer, start: int, end: int, feature: str) -> int:
       if name == wanted:
         return _one_integer(buffer, entry, feature)
       names.append(name.decode(errors="replace"))
-  found = ", ".join(sorted(names))
+  found = ", ".join(map(repr, sorted(names)))
   raise DataError(f"it has no feature {feature!r}, only {found or 'none'}")
 
 

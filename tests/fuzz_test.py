@@ -2,28 +2,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parsers on damaged files: an error that names the file, or what is there.
 
-Each file is a valid one with a few bytes changed, cut off, or put in. By
-default a few hundred of each; FUZZ_EXAMPLES=100000 tries more.
+Each file is a valid one with a few bytes changed, cut off, or put in: 20,000 of
+each kind, or as many as FUZZ_EXAMPLES says. A kind that carries checksums is
+never read as anything but what was written.
 """
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import gzip
 import io
 import os
+import random
 import struct
 import tempfile
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import strategies as st
 
 from data import DataError, csv_table, idx, npz, record_index
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20000"))
 LABEL = "image/class/label"
 SIZES = np.array([500, 900], np.int64)
 
@@ -71,55 +73,90 @@ def valid_records() -> bytes:
     return file.read()
 
 
-PARSERS = {
-  "idx": (valid_idx, idx.read_idx),
-  "idx.gz": (lambda: gzip.compress(valid_idx()), idx.read_idx),
-  "npz": (valid_npz, npz.read_arrays),
-  "csv": (valid_csv, csv_table.read_rows),
-  "index": (valid_index, lambda path: record_index.read(path, SIZES)),
-  "records": (valid_records, lambda path: record_index.build([path], LABEL)),
+class Kind(NamedTuple):
+  """A kind of file.
+
+  Attributes:
+    valid: returns the content of a valid one.
+    parse: reads a file into arrays by name.
+    has_checksums: whether damage cannot go unseen.
+  """
+
+  valid: Callable[[], bytes]
+  parse: Callable[[str], dict[str, Any]]
+  has_checksums: bool
+
+
+def read_idx(path: str) -> dict[str, Any]:
+  return {"array": idx.read_idx(path)}
+
+
+def read_csv(path: str) -> dict[str, Any]:
+  return {"rows": csv_table.read_rows(path)}
+
+
+def read_index(path: str) -> dict[str, Any]:
+  return dataclasses.asdict(record_index.read(path, SIZES))
+
+
+def read_records(path: str) -> dict[str, Any]:
+  return dataclasses.asdict(record_index.build([path], LABEL))
+
+
+KINDS = {
+  "idx": Kind(valid_idx, read_idx, False),
+  "idx.gz": Kind(lambda: gzip.compress(valid_idx()), read_idx, True),
+  "npz": Kind(valid_npz, npz.read_arrays, True),
+  "csv": Kind(valid_csv, read_csv, False),
+  "index": Kind(valid_index, read_index, True),
+  # Its checksums are for whoever reads an image, and cost too much here.
+  "records": Kind(valid_records, read_records, False),
 }
 
 
-@st.composite
-def damaged(draw, contents: bytes) -> bytes:
-  """Draws a file with a few changes."""
-  changed = bytearray(contents)
-  for _ in range(draw(st.integers(1, 4))):
-    place = draw(st.integers(0, max(len(changed) - 1, 0)))
-    kind = draw(st.sampled_from(("set", "cut", "insert", "delete")))
-    if kind == "set" and changed:
-      changed[place] = draw(st.integers(0, 255))
+def damaged(content: bytes, source: random.Random) -> bytes:
+  """Returns the content after one to four changes."""
+  changed = bytearray(content)
+  for _ in range(source.randint(1, 4)):
+    place = source.randint(0, max(len(changed) - 1, 0))
+    kind = source.choice(("set", "cut", "insert", "delete"))
+    if kind == "set":
+      changed[place : place + 1] = source.randbytes(1)
     elif kind == "cut":
       del changed[place:]
     elif kind == "insert":
-      changed[place:place] = draw(st.binary(min_size=1, max_size=8))
+      changed[place:place] = source.randbytes(source.randint(1, 8))
     else:
-      del changed[place : place + draw(st.integers(1, 8))]
+      del changed[place : place + source.randint(1, 8)]
   return bytes(changed)
 
 
-@pytest.mark.parametrize("name", PARSERS)
-def test_a_valid_file_is_read(name, tmp_path):
-  valid, parse = PARSERS[name]
-  path = tmp_path / "file"
-  path.write_bytes(valid())
-  parse(str(path))
+def attempt(parse: Callable[[str], dict[str, Any]], path: str) -> Any:
+  """Returns what is read, None where the file is refused as it should be."""
+  try:
+    return parse(path)
+  except DataError as error:
+    assert path in str(error) and "\n" not in str(error), error
+    return None
 
 
-@pytest.mark.parametrize("name", PARSERS)
-def test_a_damaged_file_is_told_in_one_line(name, tmp_path):
-  valid, parse = PARSERS[name]
-  path = str(tmp_path / "file")
-
-  @hypothesis.settings(
-    max_examples=EXAMPLES, deadline=5000, database=None, derandomize=True
-  )
-  @hypothesis.given(damaged(valid()))
-  def try_one(contents: bytes) -> None:
-    with open(path, "wb") as file:
-      file.write(contents)
-    with contextlib.suppress(DataError):
-      parse(path)
-
-  try_one()
+@pytest.mark.parametrize("name", KINDS)
+def test_a_damaged_file_is_refused_in_one_line_that_names_it(name, tmp_path):
+  valid, parse, has_checksums = KINDS[name]
+  content, path = valid(), tmp_path / "file"
+  path.write_bytes(content)
+  expected = parse(str(path))
+  source = random.Random(name)
+  refused = 0
+  for _ in range(EXAMPLES):
+    tried = damaged(content, source)
+    path.write_bytes(tried)
+    try:
+      found = attempt(parse, str(path))
+      if found is not None and has_checksums:
+        # An array may be lost from an archive, and is asked for by its name.
+        np.testing.assert_equal(found, {key: expected[key] for key in found})
+    except Exception as error:
+      raise AssertionError(f"{name} of content {tried.hex()}") from error
+    refused += found is None
+  assert EXAMPLES / 2 < refused < EXAMPLES

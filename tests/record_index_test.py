@@ -73,7 +73,7 @@ def test_a_label_is_one_integer(tmp_path, label):
 
 def test_a_missing_feature_names_those_there_are(tmp_path):
   shard = write(tmp_path / "a", [example(0, image=b"x")])
-  with pytest.raises(DataError, match=f"'label', only image, {LABEL}"):
+  with pytest.raises(DataError, match=f"'label', only 'image', '{LABEL}'"):
     record_index.build([shard], "label")
 
 
