@@ -107,15 +107,8 @@ def cached(
 
 def _encoded(source: EncodedSource) -> Iterator[tuple[bytes, int]]:
   """Yields the encoded images and their labels."""
-  contents = (
-    tf.data.Dataset.range(source.num_examples)
-    .map(
-      reading.make_read(source.examples),
-      num_parallel_calls=tf.data.AUTOTUNE,
-      deterministic=True,
-    )
-    .prefetch(tf.data.AUTOTUNE)
-  )
+  indices = tf.data.Dataset.range(source.num_examples)
+  contents = pipeline.mapped(indices, reading.make_read(source.examples))
   return zip(contents.as_numpy_iterator(), map(int, source.labels))
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,10 @@ OnBadImage = Callable[[int], None]
 
 # A bad training image gives way to the first good one of so many after it.
 _REPLACEMENTS = 8
+# Examples are prepared on every core, whole batches on some: they take room.
+_EXAMPLES_AT_ONCE = os.cpu_count() or 1
+_BATCHES_AT_ONCE = min(_EXAMPLES_AT_ONCE, 8)
+_BATCHES_AHEAD = 4
 
 
 def train_dataset(
@@ -149,7 +154,9 @@ def train_dataset(
   steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
   if isinstance(source, Source):
     gather = _make_gather(source)
-    batches = _mapped(steps, lambda step: augmented(gather(order_of(step))))
+    batches = mapped(
+      steps, lambda step: augmented(gather(order_of(step))), _BATCHES_AT_ONCE
+    )
     return _finished(batches, input_threads, data_service)
 
   def drawn(step: tf.Tensor) -> Batch:
@@ -159,13 +166,15 @@ def train_dataset(
     return examples
 
   load = _make_load(source, image_size=image_size)
-  examples = _mapped(steps, drawn).unbatch()
+  examples = mapped(steps, drawn, _BATCHES_AT_ONCE).unbatch()
   if on_bad_image is not None:
     load = _replacing(load, source, image_size, _REPLACEMENTS, on_bad_image)
-  examples = _mapped(examples, load).batch(
-    global_batch_size, drop_remainder=True
+  batches = mapped(
+    mapped(examples, load).batch(global_batch_size, drop_remainder=True),
+    augmented,
+    _BATCHES_AT_ONCE,
   )
-  return _finished(_mapped(examples, augmented), input_threads, data_service)
+  return _finished(batches, input_threads, data_service)
 
 
 def eval_dataset(
@@ -207,7 +216,9 @@ def eval_dataset(
       return _image_and_label(gather({"index": tf.range(start, end)}))
 
     starts = tf.data.Dataset.range(0, num_examples, batch_size)
-    return _finished(_mapped(starts, batch_from), input_threads)
+    return _finished(
+      mapped(starts, batch_from, _BATCHES_AT_ONCE), input_threads
+    )
 
   examples = central_crops(
     source,
@@ -246,7 +257,7 @@ def central_crops(
     candidates = _REPLACEMENTS if replace else 1
     load = _replacing(load, source, image_size, candidates, on_bad_image)
   indices = tf.data.Dataset.range(source.num_examples)
-  examples = _mapped(indices.map(lambda index: {"index": index}), load)
+  examples = mapped(indices.map(lambda index: {"index": index}), load)
   if on_bad_image is not None:
     examples = examples.filter(lambda example: example["index"] >= 0)
   return examples.map(_image_and_label)
@@ -358,26 +369,43 @@ def _reporting(on_bad_image: OnBadImage) -> Callable[[Any], Any]:
   return report
 
 
-def _mapped(
-  dataset: tf.data.Dataset, function: Callable[[Any], Batch]
+def mapped(
+  dataset: tf.data.Dataset,
+  function: Callable[[Any], Any],
+  at_once: int = _EXAMPLES_AT_ONCE,
 ) -> tf.data.Dataset:
-  """Maps on several threads, and keeps the order."""
+  """Maps on several threads, and keeps the order.
+
+  Args:
+    dataset: what is mapped.
+    function: of an element, in graph operations.
+    at_once: elements that are prepared at the same time.
+  """
   return dataset.map(
     # Unconverted, so that an error keeps its own one line.
     tf.autograph.experimental.do_not_convert(function),
-    num_parallel_calls=tf.data.AUTOTUNE,
+    num_parallel_calls=at_once,
     deterministic=True,
-  )
+  ).with_options(_options())
+
+
+def _options() -> tf.data.Options:
+  options = tf.data.Options()
+  # The end of an iterator, of each evaluation's too, waits for the thread that
+  # tunes it, which may miss its cancellation and sleep on: for a second after a
+  # second, for ten after ten, for a minute in the end.
+  options.autotune.enabled = False
+  # Rewriting the graph would copy all captured images into it, each time that
+  # an iterator is made, and find nothing to improve in a few maps.
+  options.experimental_optimization.apply_default_optimizations = False
+  return options
 
 
 def _finished(
   dataset: tf.data.Dataset, input_threads: int, data_service: str = ""
 ) -> tf.data.Dataset:
   """Prepares batches ahead of the step that takes them."""
-  options = tf.data.Options()
-  # Rewriting the graph would copy all captured images into it, each time that
-  # an iterator is made, and find nothing to improve in a few maps.
-  options.experimental_optimization.apply_default_optimizations = False
+  options = _options()
   if input_threads:
     options.threading.private_threadpool_size = input_threads
   dataset = dataset.with_options(options)
@@ -389,4 +417,4 @@ def _finished(
         tf.data.experimental.service.ShardingPolicy.DYNAMIC, data_service
       )
     )
-  return dataset.prefetch(tf.data.AUTOTUNE)
+  return dataset.prefetch(_BATCHES_AHEAD)

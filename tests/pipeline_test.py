@@ -190,6 +190,16 @@ def test_evaluation_takes_each_example_once_in_order(batch_size):
     np.testing.assert_array_equal(labels, source.labels)
 
 
+def test_the_end_of_an_iterator_waits_for_no_thread_that_tunes_it():
+  source = numbered(8)
+  for dataset in (
+    pipeline.train_dataset(source, global_batch_size=4, seed=0),
+    pipeline.eval_dataset(source, batch_size=4),
+    pipeline.mapped(tf.data.Dataset.range(4), lambda index: index),
+  ):
+    assert dataset.options().autotune.enabled is False
+
+
 def graph_sizes(dataset: tf.data.Dataset) -> list[int]:
   """The bytes of each function's graph, of the dataset and its inputs."""
   sizes = [

@@ -29,6 +29,8 @@ TrainData = Union[tf.data.Dataset, Callable[[int], tf.data.Dataset]]
 FREE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "steps_per_loop")
 # A call of the loop lasts about this long where steps_per_loop is 0.
 CALL_SECONDS = 1.0
+# Batches that are ready before the step asks for them.
+_BATCHES_AHEAD = 4
 
 
 class Diverged(ArithmeticError):
@@ -248,7 +250,7 @@ def padded_batches(
 
   if _batch_size(dataset) != batch_size:
     dataset = dataset.rebatch(batch_size)
-  return dataset.map(pad).prefetch(tf.data.AUTOTUNE)
+  return dataset.map(pad).prefetch(_BATCHES_AHEAD)
 
 
 def train_and_evaluate(
@@ -538,7 +540,7 @@ def _train_batches(
   dataset = dataset.repeat()
   if _batch_size(dataset) != batch_size:
     dataset = dataset.rebatch(batch_size, drop_remainder=True)
-  return dataset.skip(start_step).prefetch(tf.data.AUTOTUNE)
+  return dataset.skip(start_step).prefetch(_BATCHES_AHEAD)
 
 
 def _batch_size(dataset: tf.data.Dataset) -> int | None:

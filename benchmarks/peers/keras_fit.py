@@ -52,7 +52,12 @@ def step(options: argparse.Namespace) -> child.Measure:
   tf.keras.mixed_precision.set_global_policy(options.precision)
   case = child.case_of(options)
   model = compiled(options, case, _sgd(), steps_per_execution=case.steps)
+  # Of one batch there is nothing to tune, and the end of an iterator may wait
+  # for the thread that would until ten seconds are over.
+  untuned = tf.data.Options()
+  untuned.autotune.enabled = False
   batches = tf.data.Dataset.from_tensors(case.batch()).repeat()
+  batches = batches.with_options(untuned)
 
   def run(steps: int) -> None:
     model.fit(batches, steps_per_epoch=steps, verbose=0)
@@ -105,7 +110,11 @@ def shuffled(recipe: recipe_lib.Recipe) -> tf.data.Dataset:
 
 
 def epoch(options: argparse.Namespace) -> child.Measure:
-  """Times an epoch of the recipe's data, neither logged nor saved."""
+  """Times an epoch of the recipe's data, neither logged nor saved.
+
+  From its begin to its end, as Keras tells them: the end of its iterator, which
+  may wait for the thread that tunes it, does not count.
+  """
   recipe = recipe_lib.of(options)
   steps = options.steps or recipe.case.steps
   model = compiled(options, recipe.case, _sgd(), steps_per_execution=20)
@@ -113,12 +122,25 @@ def epoch(options: argparse.Namespace) -> child.Measure:
   model.fit(batches.take(20), verbose=0)
 
   def measure() -> dict[str, Any]:
-    start = time.perf_counter()
-    model.fit(batches.take(steps), verbose=0)
-    seconds = time.perf_counter() - start
-    return child.epoch_rate(steps * recipe.case.batch_size, seconds)
+    stopwatch = _Stopwatch()
+    model.fit(batches.take(steps), verbose=0, callbacks=[stopwatch])
+    return child.epoch_rate(
+      steps * recipe.case.batch_size, stopwatch.epoch_seconds
+    )
 
   return measure
+
+
+class _Stopwatch(tf.keras.callbacks.Callback):
+  """Times an epoch."""
+
+  def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    """Starts."""
+    self._start = time.perf_counter()
+
+  def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    """Stops."""
+    self.epoch_seconds = time.perf_counter() - self._start
 
 
 def accuracy(options: argparse.Namespace) -> child.Measure:
