@@ -352,6 +352,8 @@ def test_ctrl_c_while_auto_measures_is_one_line(seconds, tmp_path):
     stdout=subprocess.DEVNULL,
     text=True,
     start_new_session=True,
+    # A shell's background job, as this test may be one, ignores Ctrl-C.
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
   )
   for line in process.stderr:
     if "auto: " in line:
