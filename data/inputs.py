@@ -45,7 +45,7 @@ class Inputs:
     pca_noise: standard deviation of the colour noise.
     erasing_probability: of random erasing.
     cache: as of `cache.cached`.
-    input_threads: threads that prepare batches; 0 leaves it to TensorFlow.
+    input_threads: threads that prepare batches; 0 is one a core.
     data_service: the address of a tf.data service, or "".
     bad_images: the file that lists images that cannot be decoded, and are
       skipped; "" where none may be.

@@ -23,9 +23,9 @@ OnBadImage = Callable[[int], None]
 
 # A bad training image gives way to the first good one of so many after it.
 _REPLACEMENTS = 8
+_CORES = os.cpu_count() or 1
 # Examples are prepared on every core, whole batches on some: they take room.
-_EXAMPLES_AT_ONCE = os.cpu_count() or 1
-_BATCHES_AT_ONCE = min(_EXAMPLES_AT_ONCE, 8)
+_BATCHES_AT_ONCE = min(_CORES, 8)
 _BATCHES_AHEAD = 4
 
 
@@ -81,7 +81,7 @@ def train_dataset(
     on_bad_image: called with the index of each encoded image that cannot be
       decoded, which the next one in the source's order then replaces; None
       fails instead, with TensorFlow's error.
-    input_threads: threads that prepare batches; 0 leaves it to TensorFlow.
+    input_threads: threads that prepare batches; 0 is one a core.
     data_service: the address of a tf.data service's dispatcher, as
       grpc://host:port, whose workers prepare the batches; "" is this process.
 
@@ -170,7 +170,9 @@ def train_dataset(
   if on_bad_image is not None:
     load = _replacing(load, source, image_size, _REPLACEMENTS, on_bad_image)
   batches = mapped(
-    mapped(examples, load).batch(global_batch_size, drop_remainder=True),
+    mapped(examples, load, input_threads).batch(
+      global_batch_size, drop_remainder=True
+    ),
     augmented,
     _BATCHES_AT_ONCE,
   )
@@ -196,7 +198,7 @@ def eval_dataset(
       which the central image_size is cut out; 0 is image_size.
     on_bad_image: called with the index of each encoded image that cannot be
       decoded, which is then left out; None fails instead.
-    input_threads: threads that prepare batches; 0 leaves it to TensorFlow.
+    input_threads: threads that prepare batches; 0 is one a core.
 
   Returns:
     Batches as of `train_dataset`, without augmentation.
@@ -226,6 +228,7 @@ def eval_dataset(
     eval_resize=eval_resize,
     replace=False,
     on_bad_image=on_bad_image,
+    input_threads=input_threads,
   )
   return _finished(examples.batch(batch_size), input_threads)
 
@@ -237,6 +240,7 @@ def central_crops(
   eval_resize: int = 0,
   replace: bool,
   on_bad_image: OnBadImage | None,
+  input_threads: int = 0,
 ) -> tf.data.Dataset:
   """Every encoded image once, in the source's order, decoded.
 
@@ -247,6 +251,7 @@ def central_crops(
     replace: whether what `train_dataset` would put in the place of a bad image
       stands there, or nothing does.
     on_bad_image: as of `train_dataset`.
+    input_threads: as of `eval_dataset`.
 
   Returns:
     Examples {"image": [image_size, image_size, channels] uint8,
@@ -257,7 +262,8 @@ def central_crops(
     candidates = _REPLACEMENTS if replace else 1
     load = _replacing(load, source, image_size, candidates, on_bad_image)
   indices = tf.data.Dataset.range(source.num_examples)
-  examples = mapped(indices.map(lambda index: {"index": index}), load)
+  examples = indices.map(lambda index: {"index": index})
+  examples = mapped(examples, load, input_threads)
   if on_bad_image is not None:
     examples = examples.filter(lambda example: example["index"] >= 0)
   return examples.map(_image_and_label)
@@ -372,24 +378,15 @@ def _reporting(on_bad_image: OnBadImage) -> Callable[[Any], Any]:
 def mapped(
   dataset: tf.data.Dataset,
   function: Callable[[Any], Any],
-  at_once: int = _EXAMPLES_AT_ONCE,
+  at_once: int = 0,
 ) -> tf.data.Dataset:
   """Maps on several threads, and keeps the order.
 
   Args:
     dataset: what is mapped.
     function: of an element, in graph operations.
-    at_once: elements that are prepared at the same time.
+    at_once: elements that are prepared at the same time; 0 is one a core.
   """
-  return dataset.map(
-    # Unconverted, so that an error keeps its own one line.
-    tf.autograph.experimental.do_not_convert(function),
-    num_parallel_calls=at_once,
-    deterministic=True,
-  ).with_options(_options())
-
-
-def _options() -> tf.data.Options:
   options = tf.data.Options()
   # The end of an iterator, of each evaluation's too, waits for the thread that
   # tunes it, which may miss its cancellation and sleep on: for a second after a
@@ -398,17 +395,22 @@ def _options() -> tf.data.Options:
   # Rewriting the graph would copy all captured images into it, each time that
   # an iterator is made, and find nothing to improve in a few maps.
   options.experimental_optimization.apply_default_optimizations = False
-  return options
+  return dataset.map(
+    # Unconverted, so that an error keeps its own one line.
+    tf.autograph.experimental.do_not_convert(function),
+    num_parallel_calls=at_once or _CORES,
+    deterministic=True,
+  ).with_options(options)
 
 
 def _finished(
   dataset: tf.data.Dataset, input_threads: int, data_service: str = ""
 ) -> tf.data.Dataset:
   """Prepares batches ahead of the step that takes them."""
-  options = _options()
   if input_threads:
+    options = tf.data.Options()
     options.threading.private_threadpool_size = input_threads
-  dataset = dataset.with_options(options)
+    dataset = dataset.with_options(options)
   if data_service:
     # Each step's batch comes once. One worker gives them in order; several
     # give each in turn as it comes, so that the order is theirs.

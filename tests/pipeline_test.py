@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import collections
+import threading
 
 import numpy as np
 import pytest
@@ -198,6 +199,23 @@ def test_the_end_of_an_iterator_waits_for_no_thread_that_tunes_it():
     pipeline.mapped(tf.data.Dataset.range(4), lambda index: index),
   ):
     assert dataset.options().autotune.enabled is False
+
+
+def test_as_many_examples_as_asked_are_prepared_at_once():
+  together = threading.Barrier(5, timeout=60)
+
+  def wait(index):
+    together.wait()  # Breaks where fewer than five come.
+    return index
+
+  dataset = pipeline.mapped(
+    tf.data.Dataset.range(5),
+    lambda index: tf.numpy_function(wait, [index], tf.int64),
+    5,
+  )
+  options = tf.data.Options()
+  options.threading.private_threadpool_size = 5
+  assert list(dataset.with_options(options).as_numpy_iterator()) == [*range(5)]
 
 
 def graph_sizes(dataset: tf.data.Dataset) -> list[int]:

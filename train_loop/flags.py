@@ -156,7 +156,7 @@ def _define_data(datasets: Sequence[str], values: flags.FlagValues) -> None:
   whole(
     "input_threads",
     0,
-    "Threads that prepare batches; 0 is TensorFlow's choice.",
+    "Threads that prepare batches; 0 is one a core.",
   )
   text(
     "data_service",
