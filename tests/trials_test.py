@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -144,3 +146,22 @@ def test_choosing_needs_no_tensorflow():
     "assert 'tensorflow' not in sys.modules"
   )
   subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_ctrl_c_that_another_thread_takes_is_answered_after():
+  reached = False
+  end = threading.Event()
+  other = threading.Thread(target=end.wait)
+  other.start()
+  try:
+    with pytest.raises(KeyboardInterrupt), trials.ctrl_c_answered_after():
+      mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+      os.kill(os.getpid(), signal.SIGINT)
+      time.sleep(0.2)
+      reached = True
+  finally:
+    end.set()
+    other.join()
+  assert reached
+  assert signal.SIGINT in mask  # What a process started there inherits.
+  assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

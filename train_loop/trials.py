@@ -19,6 +19,7 @@ import multiprocessing
 import pickle
 import signal
 import time
+from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -153,13 +154,10 @@ class TrialProcess:
       target=_serve, args=(theirs, *self._arguments), daemon=True
     )
     # Ctrl-C reaches both: the run's process answers it, and ends the new one,
-    # which inherits that it is blocked. One that comes now is answered after.
+    # which inherits that it is blocked.
     resource_tracker.ensure_running()  # It would unblock it itself.
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
+    with ctrl_c_answered_after():
       self._process.start()
-    finally:
-      signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     theirs.close()  # Then theirs is the only one, and its end is ours to see.
     try:
       self.device: Device = self._connection.recv()
@@ -174,6 +172,26 @@ class TrialProcess:
     self._process.kill()
     self._process.join()
     self._connection.close()
+
+
+@contextlib.contextmanager
+def ctrl_c_answered_after() -> Iterator[None]:
+  """Puts an answer to Ctrl-C off to the end; processes started in it get none.
+
+  To block the signal is what they inherit, but it blocks this thread alone:
+  where a library has another, that one takes the signal, and Python would
+  answer here at once.
+  """
+  came: list[int] = []
+  answer = signal.signal(signal.SIGINT, lambda signum, _: came.append(signum))
+  signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    signal.signal(signal.SIGINT, answer)
+    if came:
+      signal.raise_signal(signal.SIGINT)
 
 
 def _serve(connection: Any, pickled_job: bytes, onednn: bool) -> None:
