@@ -77,8 +77,8 @@ def test_mixup_and_cutmix_exclude_each_other():
     tiny.config(mixup_alpha=0.2, cutmix_alpha=1.0)
 
 
-@pytest.mark.parametrize("optimizer", ["lars", "lamb"])
-def test_layerwise_rates_need_weight_decay(optimizer):
+@pytest.mark.parametrize("optimizer", ["lars", "lamb", "muon"])
+def test_what_is_for_kernels_needs_weight_decay(optimizer):
   with pytest.raises(ValueError, match=f"above 0 with optimizer {optimizer}"):
     tiny.config(optimizer=optimizer, weight_decay=0.0)
   tiny.config(optimizer=optimizer, weight_decay=1e-4)

@@ -17,6 +17,7 @@ from tricks.keras_compat import tf_variables
 from tricks.lamb import lamb_update
 from tricks.lars import lars_update
 from tricks.momentum import momentum_update
+from tricks.muon import muon_update
 
 ADAM = {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-4}
 BALL = {"momentum": 0.7, "nesterov": True}
@@ -25,6 +26,7 @@ RULES = {
   "adamw": (adamw_update, ADAM),
   "lars": (lars_update, {**BALL, "trust_coefficient": 0.02}),
   "lamb": (lamb_update, ADAM),
+  "muon": (muon_update, BALL),
 }
 
 
@@ -95,7 +97,7 @@ def test_low_precision_gradient_updates_in_float32(name, dtype):
 
 @pytest.mark.parametrize(
   ("name", "rate"),
-  [("sgd", 0.05), ("adamw", 0.2), ("lars", 10), ("lamb", 0.05)],
+  [("sgd", 0.05), ("adamw", 0.2), ("lars", 10), ("lamb", 0.05), ("muon", 0.05)],
 )
 def test_each_rule_descends(name, rate):
   optimizer = make_optimizer(name)

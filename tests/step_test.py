@@ -169,7 +169,7 @@ def test_regularizers_of_the_users_model_count_once_whatever_the_parts():
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_lowers_the_loss(optimizer):
-  rates = {"sgd": 0.8, "adamw": 0.08, "lars": 8.0, "lamb": 0.4}
+  rates = {"sgd": 0.8, "adamw": 0.08, "lars": 8.0, "lamb": 0.4, "muon": 0.4}
   state, _, train_step = make(
     optimizer=optimizer,
     base_learning_rate=rates[optimizer],

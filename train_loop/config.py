@@ -23,7 +23,7 @@ SCHEDULES = (
   "polynomial",
   "exponential",
 )
-OPTIMIZERS = ("sgd", "adamw", "lars", "lamb")
+OPTIMIZERS = ("sgd", "adamw", "lars", "lamb", "muon")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -123,10 +123,10 @@ class OptimizerConfig:
 
   Attributes:
     optimizer: one of `OPTIMIZERS`.
-    momentum: of sgd and lars.
-    nesterov: Nesterov's momentum, for sgd and lars.
-    weight_decay: coupled (g + λw) for sgd and lars, decoupled for adamw and
-      lamb.
+    momentum: of sgd, lars and muon.
+    nesterov: Nesterov's momentum, for sgd, lars and muon.
+    weight_decay: coupled (g + λw) for sgd and lars, decoupled for adamw,
+      lamb and muon.
     decay_kernels_only: leave biases and BatchNorm's γ and β undecayed (He et
       al. 2018, section 3.1).
     clip_global_norm: the largest global norm of the gradient; 0 clips nothing.
@@ -147,10 +147,10 @@ class OptimizerConfig:
       "momentum", self.momentum, low=0.0, high=1.0, open_high=True
     )
     _require_number("weight_decay", self.weight_decay, low=0.0)
-    # Their trust ratio is for parameters that decay: without, they would be
+    # What makes them so is for parameters that decay: without, they would be
     # SGD and Adam under another name.
     _require(
-      self.optimizer not in ("lars", "lamb") or self.weight_decay > 0,
+      self.optimizer not in ("lars", "lamb", "muon") or self.weight_decay > 0,
       "weight_decay",
       self.weight_decay,
       f"above 0 with optimizer {self.optimizer}",

@@ -320,17 +320,17 @@ def _define_optimizer(values: flags.FlagValues) -> None:
   number(
     "momentum",
     OptimizerConfig.momentum,
-    "Momentum of sgd and lars.",
+    "Momentum of sgd, lars and muon.",
   )
   switch(
     "nesterov",
     OptimizerConfig.nesterov,
-    "Nesterov's momentum, for sgd and lars.",
+    "Nesterov's momentum, for sgd, lars and muon.",
   )
   number(
     "weight_decay",
     OptimizerConfig.weight_decay,
-    "λ: coupled (g + λw) for sgd and lars, decoupled for adamw and lamb.",
+    "λ: coupled (g + λw) for sgd and lars, decoupled for adamw, lamb and muon.",
   )
   switch(
     "decay_kernels_only",

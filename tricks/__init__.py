@@ -18,7 +18,7 @@ Neural Networks" (arXiv 1812.01187):
 and beyond it:
 
   cutmix           cutmix
-  adamw, lars, lamb  update rules
+  adamw, lars, lamb, muon  update rules
   optimizers       make_optimizer: the update rules by name
   ema              ema, ema_decay_at
 

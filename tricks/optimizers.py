@@ -8,10 +8,10 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tricks import adamw, lamb, lars
+from tricks import adamw, lamb, lars, muon
 from tricks import momentum as momentum_lib
 
-OPTIMIZERS = ("sgd", "adamw", "lars", "lamb")
+OPTIMIZERS = ("sgd", "adamw", "lars", "lamb", "muon")
 
 
 class Optimizer(NamedTuple):
@@ -46,8 +46,8 @@ def make_optimizer(
 
   Args:
     name: one of OPTIMIZERS.
-    momentum: "sgd" and "lars" only, in [0, 1).
-    nesterov: "sgd" and "lars" only.
+    momentum: "sgd", "lars" and "muon" only, in [0, 1).
+    nesterov: "sgd", "lars" and "muon" only.
     beta_1: "adamw" and "lamb" only, in [0, 1).
     beta_2: "adamw" and "lamb" only, in [0, 1).
     epsilon: "adamw" and "lamb" only, > 0.
@@ -80,6 +80,9 @@ def make_optimizer(
     return Optimizer(lars.SLOTS, update)
   if name == "lamb":
     return Optimizer(lamb.SLOTS, functools.partial(lamb.lamb_update, **adam))
+  if name == "muon":
+    update = functools.partial(muon.muon_update, **heavy_ball)
+    return Optimizer(muon.SLOTS, update)
   raise ValueError(
     f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}"
   )
