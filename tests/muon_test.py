@@ -1,6 +1,9 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of Muon against NumPy, the singular value decomposition and Keras."""
+"""Tests of Muon against NumPy, and of its iteration against Keras.
+
+`peers_test` compares the whole update with PyTorch's.
+"""
 
 from __future__ import annotations
 

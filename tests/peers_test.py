@@ -19,6 +19,7 @@ import tensorflow as tf
 from benchmarks import flops, harness
 from benchmarks.cases import CASES
 from benchmarks.peers import child, keras_networks, ours
+from tricks.muon import muon_update
 
 COMPARED = ("resnet20", "resnet50", "fashion_mnist")
 # Multiply-accumulates of a forward pass over one image, in millions.
@@ -120,9 +121,12 @@ print(json.dumps({
 """
 
 
-@pytest.mark.skipif(
+needs_torch = pytest.mark.skipif(
   importlib.util.find_spec("torch") is None, reason="torch is not installed"
 )
+
+
+@needs_torch
 @pytest.mark.parametrize("name", COMPARED)
 def test_torch_network_is_the_same(name):
   finished = subprocess.run(
@@ -139,6 +143,72 @@ def test_torch_network_is_the_same(name):
     "macs": flops.forward_macs(mine),
     "logits": [2, CASES[name].num_classes],
   }
+
+
+TAKE_TORCH_STEPS = """
+import json, sys
+import torch
+from benchmarks.peers import torch_way
+
+arrays, rate, weight_decay = json.load(sys.stdin)
+model = torch.nn.Sequential(
+  torch.nn.Conv2d(2, 5, 3), torch.nn.Conv2d(3, 7, 1), torch.nn.Linear(4, 3)
+).to(memory_format=torch.channels_last)
+parameters = list(model.parameters())
+optimizers = torch_way.muon(
+  model, learning_rate=rate, weight_decay=weight_decay
+)
+for parameter, value in zip(parameters, arrays[0]):
+  parameter.data.copy_(torch.tensor(value))
+for gradients in arrays[1:]:
+  for parameter, gradient in zip(parameters, gradients):
+    parameter.grad = torch.tensor(gradient)
+  for optimizer in optimizers:
+    optimizer.step()
+print(json.dumps([p.tolist() for p in parameters]))
+"""
+
+
+@needs_torch
+@pytest.mark.parametrize("weight_decay", [1e-9, 0.1])
+def test_muon_is_pytorchs(weight_decay):
+  shapes = [[5, 2, 3, 3], [5], [7, 3, 1, 1], [7], [3, 4], [3]]
+  rng = np.random.default_rng(0)
+  arrays = [
+    [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    for _ in range(5)
+  ]
+  lists = [[array.tolist() for array in row] for row in arrays]
+  finished = subprocess.run(
+    [sys.executable, "-c", TAKE_TORCH_STEPS],
+    input=json.dumps([lists, 0.1, weight_decay]),
+    cwd=harness.ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  for place, theirs in enumerate(json.loads(finished.stdout)):
+    w, *gradients = (in_tensorflow(row[place]) for row in arrays)
+    slots = (np.zeros_like(w),)
+    for step, gradient in enumerate(gradients):
+      w, slots = muon_update(
+        w,
+        gradient,
+        slots,
+        learning_rate=0.1,
+        weight_decay=weight_decay if w.ndim > 1 else 0.0,
+        step=step,
+        momentum=0.9,
+        nesterov=True,
+      )
+    # Its iteration is in bfloat16. Its SGD's decay is of another kind.
+    if w.ndim != 2 or weight_decay < 1e-6:
+      np.testing.assert_allclose(w, in_tensorflow(np.array(theirs)), atol=0.02)
+
+
+def in_tensorflow(tensor):
+  """Outputs and channels come last in TensorFlow, and first in PyTorch."""
+  return np.transpose(tensor, [*range(2, tensor.ndim), 1, 0][-tensor.ndim :])
 
 
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any, Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -71,14 +71,13 @@ class Step:
 
   def __init__(
     self,
-    model: Callable[[torch.Tensor], torch.Tensor],
-    optimizer: torch.optim.Optimizer,
-    *,
+    model: nn.Module,
+    *optimizers: torch.optim.Optimizer,
     label_smoothing: float = 0.0,
     precision: str = "float32",
   ) -> None:
     self._model = model
-    self._optimizer = optimizer
+    self._optimizers = optimizers
     self._loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
     self._dtype = DTYPES[precision]
     half = precision == "mixed_float16"
@@ -93,9 +92,10 @@ class Step:
     ):
       logits = self._model(images)
       loss = self._loss(logits, labels)
-    self._optimizer.zero_grad(set_to_none=True)
+    self._model.zero_grad(set_to_none=True)
     self._scaler.scale(loss).backward()
-    self._scaler.step(self._optimizer)
+    for optimizer in self._optimizers:
+      self._scaler.step(optimizer)
     self._scaler.update()
     self.loss += loss.detach()
     self.hits += (logits.detach().argmax(1) == labels).sum()
@@ -112,6 +112,51 @@ def sgd(
     {"params": others, "weight_decay": 0.0},
   ]
   return torch.optim.SGD(groups, learning_rate, momentum=0.9, nesterov=True)
+
+
+class ConvolutionMuon(torch.optim.Muon):
+  """PyTorch's Muon, which is for matrices, on convolutions' kernels."""
+
+  def __init__(self, kernels: Sequence[nn.Parameter], **options: Any) -> None:
+    self._kernels = kernels
+    # They share the kernels' memory: a channels-last kernel is its matrix.
+    self._matrices = [nn.Parameter(as_matrix(k.detach())) for k in kernels]
+    super().__init__(self._matrices, **options)
+
+  def step(self, closure: Any = None) -> Any:
+    """Takes a step with the kernels' gradients."""
+    for kernel, matrix in zip(self._kernels, self._matrices):
+      matrix.grad = as_matrix(kernel.grad)
+    return super().step(closure)
+
+
+def as_matrix(kernel: torch.Tensor) -> torch.Tensor:
+  """Returns [outputs, channels, height, width] as [outputs, inputs]."""
+  return kernel.permute(0, 2, 3, 1).flatten(1)
+
+
+def muon(
+  model: nn.Module, *, learning_rate: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+  """Returns Muon for the convolutions and SGD for all else, as ours."""
+  parameters = list(model.parameters())
+  decayed = [p for p in parameters if p.dim() == 2]
+  others = [p for p in parameters if p.dim() < 2]
+  heavy_ball: dict[str, Any] = {"momentum": 0.9, "nesterov": True}
+  # SGD's decay passes through its momentum, which makes it ten times as large.
+  groups: Sequence[dict[str, Any]] = [
+    {"params": decayed, "weight_decay": weight_decay * 0.1},
+    {"params": others, "weight_decay": 0.0},
+  ]
+  return [
+    ConvolutionMuon(
+      [p for p in parameters if p.dim() == 4],
+      lr=learning_rate,
+      weight_decay=weight_decay,
+      **heavy_ball,
+    ),
+    torch.optim.SGD(groups, learning_rate, **heavy_ball),
+  ]
 
 
 def step(options: argparse.Namespace) -> child.Measure:
@@ -144,7 +189,7 @@ def step(options: argparse.Namespace) -> child.Measure:
 # What this peer knows of the recipe's settings; the others it reads.
 KNOWN = {
   "schedule": "linear",
-  "optimizer": "sgd",
+  "optimizer": "muon",
   "momentum": 0.9,
   "nesterov": True,
   "decay_kernels_only": True,
@@ -152,7 +197,6 @@ KNOWN = {
   "hold_epochs": 0.0,
   "warmup_learning_rate": 0.0,
   "pad_crop": 0,
-  "erasing_probability": 0.0,
   "mixup_alpha": 0.0,
   "cutmix_alpha": 0.0,
   "clip_global_norm": 0.0,
@@ -192,13 +236,14 @@ def rate_at(step: int, recipe: recipe_lib.Recipe) -> float:
 
 
 class Batches:
-  """The training data, flipped in every other epoch, in memory."""
+  """The training data, flipped in every other epoch and erased, in memory."""
 
   def __init__(self, recipe: recipe_lib.Recipe) -> None:
     self._images, self._labels = to_device(
       recipe.train.images, recipe.train.labels
     )
     self._batch_size = recipe.case.batch_size
+    self._erasing_probability = recipe.values.erasing_probability
     count = recipe.train.num_examples
     self._coins = torch.rand(count, device=device()) < 0.5
     self._order = torch.empty(0, dtype=torch.int64, device=device())
@@ -215,7 +260,31 @@ class Batches:
     flipped = self._coins[chosen] ^ bool(self._epoch % 2)
     images = self._images[chosen]
     images[flipped] = images[flipped].flip(3)
+    if self._erasing_probability:
+      images = erased(images, self._erasing_probability)
     return images, self._labels[chosen]
+
+
+def erased(images: torch.Tensor, probability: float) -> torch.Tensor:
+  """Blackens a rectangle of some images (Zhong et al. 2017, algorithm 1)."""
+  count, _, height, width = images.shape
+  draws = torch.rand(2, count, 10, device=images.device)
+  area = (0.02 + 0.38 * draws[0]) * height * width
+  aspect = 0.3 + 3.0 * draws[1]
+  sides = torch.stack([area * aspect, area / aspect]).sqrt().round()
+  fits = (sides[0] <= height) & (sides[1] <= width)
+  first = fits.byte().argmax(1, keepdim=True).expand(2, -1, -1)
+  sides = torch.where(fits, sides, 0).gather(2, first)
+  chosen = torch.rand(count, 1, device=images.device) < probability
+  hit = []
+  for side, size in zip(sides, (height, width)):
+    start = (torch.rand_like(side) * (size - side + 1)).floor()
+    offsets = torch.arange(size, device=images.device) - start
+    hit.append((offsets >= 0) & (offsets < side) & chosen)
+  rows, columns = hit
+  return images.masked_fill(
+    rows[:, None, :, None] & columns[:, None, None, :], 0
+  )
 
 
 def top1(
@@ -243,25 +312,27 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
     torch.manual_seed(options.seed)
     model = network(recipe.case)
     initialize(model)
-    optimizer = sgd(
+    optimizers = muon(
       model,
       learning_rate=recipe.values.base_learning_rate
       * recipe.case.batch_size
       / 256,
       weight_decay=recipe.values.weight_decay,
     )
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-      optimizer, lambda step: rate_at(step, recipe)
-    )
+    schedulers = [
+      torch.optim.lr_scheduler.LambdaLR(o, lambda step: rate_at(step, recipe))
+      for o in optimizers
+    ]
     take_step = Step(
-      model, optimizer, label_smoothing=recipe.values.label_smoothing
+      model, *optimizers, label_smoothing=recipe.values.label_smoothing
     )
     batches = Batches(recipe)
 
     def train(steps: int) -> None:
       for _ in range(steps):
         take_step(*next(batches))
-        scheduler.step()
+        for scheduler in schedulers:
+          scheduler.step()
       take_step.loss.item()
 
     race = child.Race(options.target)
