@@ -50,7 +50,7 @@ def main() -> None:
     "--pad_crop",
     type=int,
     default=2,
-    help="pixels that images are shifted by, besides flips "
+    help="pixels that images are shifted by, besides what the recipe does "
     "(default %(default)s)",
   )
   options = parser.parse_args()

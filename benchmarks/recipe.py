@@ -80,9 +80,14 @@ def load(*arguments: str) -> Recipe:
   return Recipe(values, config, case, train, test)
 
 
-def of(options: Any) -> Recipe:
-  """Returns the recipe with the seed, the shifts and the epochs of a peer."""
-  arguments = [f"--seed={options.seed}", f"--pad_crop={options.pad_crop}"]
+def of(options: Any, *arguments: str) -> Recipe:
+  """Returns the recipe with the seed, the shifts and the epochs of a peer.
+
+  Args:
+    options: of the peer's command line.
+    arguments: more flags of the command.
+  """
+  own = [f"--seed={options.seed}", f"--pad_crop={options.pad_crop}"]
   if options.epochs:
-    arguments.append(f"--epochs={options.epochs}")
-  return load(*arguments)
+    own.append(f"--epochs={options.epochs}")
+  return load(*own, *arguments)

@@ -5,7 +5,7 @@
     python -m benchmarks.time_to_accuracy --json=time_to_accuracy.json
 
 train_loop and PyTorch train by the recipe fashion_mnist; `model.fit` trains the
-same network as Keras' examples do: Adam at 0.001, batches of the same size, no
+same network as Keras' examples do: Adam at 0.001, batches of 128, no
 augmentation. Each is evaluated every half epoch on all 10,000 test images, and
 stops at the highest target or when its epochs are over. Tracing and compiling
 count as time; starting the process, reading the data and evaluating do not.

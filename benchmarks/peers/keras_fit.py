@@ -24,6 +24,9 @@ from benchmarks import recipe as recipe_lib
 from benchmarks.cases import Case
 from benchmarks.peers import child, keras_networks, reading
 
+# Of Keras' own examples of convolutional networks.
+EXAMPLES_BATCH_SIZE = 128
+
 
 def compiled(
   options: argparse.Namespace,
@@ -76,7 +79,7 @@ def _sgd() -> Any:
 
 
 def augmentation(recipe: recipe_lib.Recipe) -> tf.keras.Model:
-  """Returns the recipe's flips and shifts as Keras' preprocessing layers."""
+  """Returns the recipe's augmentation as Keras' preprocessing layers."""
   layers = [tf.keras.layers.RandomFlip("horizontal")]
   pixels = recipe.values.pad_crop
   if pixels:
@@ -88,6 +91,11 @@ def augmentation(recipe: recipe_lib.Recipe) -> tf.keras.Model:
         fill_mode="constant",
         interpolation="nearest",
       )
+    )
+  probability = recipe.values.erasing_probability
+  if probability:
+    layers.append(
+      tf.keras.layers.RandomErasing(probability, (0.02, 0.4), fill_value=0)
     )
   return tf.keras.Sequential(layers)
 
@@ -145,7 +153,7 @@ class _Stopwatch(tf.keras.callbacks.Callback):
 
 def accuracy(options: argparse.Namespace) -> child.Measure:
   """Trains as Keras' examples do: Adam at 0.001, pixels only normalised."""
-  recipe = recipe_lib.of(options)
+  recipe = recipe_lib.of(options, f"--global_batch_size={EXAMPLES_BATCH_SIZE}")
   test = (recipe.test.images, recipe.test.labels)
 
   def measure() -> dict[str, Any]:
