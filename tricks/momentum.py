@@ -51,12 +51,40 @@ def momentum_update(
   Reference: He et al. 2018, section 2 (NAG); Sutskever et al. 2013.
   """
   del step
-  check_momentum(momentum)
   (velocity,) = slots
   gradient = weight_decay_lib.l2_gradient(gradient, parameter, weight_decay)
+  direction, velocity = momentum_direction(
+    gradient, velocity, momentum=momentum, nesterov=nesterov
+  )
+  return parameter - learning_rate * direction, (velocity,)
+
+
+def momentum_direction(
+  gradient: tf.Tensor, velocity: tf.Tensor, *, momentum: float, nesterov: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """The direction of a step with momentum, and the velocity it leaves.
+
+  v ← μ·v + g
+  d = g + μ·v   with nesterov, else   d = v
+
+  Args:
+    gradient: g, float32.
+    velocity: v, of the same shape.
+    momentum: μ, in [0, 1).
+    nesterov: whether to look ahead.
+
+  Returns:
+    (d, v).
+
+  Raises:
+    ValueError: momentum is out of its range.
+
+  Reference: Sutskever et al. 2013.
+  """
+  check_momentum(momentum)
   velocity = momentum * velocity + gradient
   direction = gradient + momentum * velocity if nesterov else velocity
-  return parameter - learning_rate * direction, (velocity,)
+  return direction, velocity
 
 
 def check_momentum(momentum: float) -> None:

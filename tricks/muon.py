@@ -58,12 +58,14 @@ def muon_update(
     networks; Liu et al. 2025 (arXiv 2502.16982), section 2.2, for the decay.
   """
   del step
-  momentum_lib.check_momentum(momentum)
   weight_decay_lib.check_weight_decay(weight_decay)
   (velocity,) = slots
-  gradient = tf.cast(gradient, parameter.dtype)
-  velocity = momentum * velocity + gradient
-  direction = gradient + momentum * velocity if nesterov else velocity
+  direction, velocity = momentum_lib.momentum_direction(
+    tf.cast(gradient, parameter.dtype),
+    velocity,
+    momentum=momentum,
+    nesterov=nesterov,
+  )
   if weight_decay and len(parameter.shape) > 2:
     matrix = tf.reshape(direction, [-1, parameter.shape[-1]])
     inputs, outputs = matrix.shape
