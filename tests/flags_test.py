@@ -82,6 +82,7 @@ def test_every_field_is_a_flag_of_its_name_and_arrives():
     config_lib.ScheduleConfig,
     config_lib.OptimizerConfig,
     config_lib.RegularizationConfig,
+    config_lib.EvaluationConfig,
     config_lib.PrecisionConfig,
     config_lib.LoopConfig,
   ):
@@ -105,6 +106,7 @@ def test_every_field_is_a_flag_of_its_name_and_arrives():
     "mixup_alpha": 0.3,
     "distill_temperature": 5.0,
     "ema_decay": 0.99,
+    "flip_tta": True,
     "global_batch_size": 64,
     "steps_per_loop": 7,
     "log_every_steps": 9,
@@ -157,6 +159,9 @@ def test_bad_values_name_the_flag(argument, message):
     "--tensor_float_32=1",
     "--erasing_probability=1.5",
     "--pad_crop=-1",
+    "--stochastic_depth=1",
+    "--stochastic_depth=-0.1",
+    "--stochastic_depth=nan",
     "--no_such_flag=1",
   ],
 )

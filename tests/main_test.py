@@ -100,6 +100,29 @@ def test_mode_eval_takes_the_runs_own_flags(finished):
   assert before == {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
 
 
+def test_mode_eval_may_flip_but_the_run_may_not(finished):
+  workdir, _ = finished
+  done = command("--mode=eval", f"--workdir={workdir}", "--flip_tta")
+  assert done.returncode == 0, done.stderr
+  final = json.loads((workdir / "run_card.json").read_text())["final"]
+  assert f"loss {final['eval_loss']:.4f}" not in done.stdout
+  assert f"on {final['eval_examples']} examples" in done.stdout
+  again = command(
+    *SMALL, f"--workdir={workdir}", "--label_smoothing=0.1", "--flip_tta"
+  )
+  assert again.returncode == 2
+  assert "flip_tta=False, not True" in again.stderr
+
+
+def test_a_network_with_stochastic_depth_trains_and_is_evaluated(tmp_path):
+  done = command(*SMALL, f"--workdir={tmp_path}", "--stochastic_depth=0.5")
+  assert done.returncode == 0, done.stderr
+  card = json.loads((tmp_path / "run_card.json").read_text())
+  assert card["network"]["stochastic_depth"] == 0.5
+  done = command("--mode=eval", f"--workdir={tmp_path}")
+  assert f"loss {card['final']['eval_loss']:.4f}" in done.stdout, done.stderr
+
+
 def test_a_run_is_a_teacher(finished, tmp_path):
   workdir, _ = finished
   done = command(*SMALL, f"--workdir={tmp_path}", f"--teacher={workdir}")
@@ -115,6 +138,7 @@ def test_a_run_is_a_teacher(finished, tmp_path):
     (["--recipe=imagenet"], ["recipe", "fashion_mnist", "'imagenet'"]),
     (["--modle=resnet20"], ["modle", "model"]),
     (["--model=resnet19"], ["model", "resnet19", "resnet20"]),
+    (["--stochastic_depth=1"], ["stochastic_depth=1", "[0, 1)"]),
     (["--momentum=1.5"], ["momentum", "1.5"]),
     (["--warmup_epochs=200"], ["warmup_steps", "total_steps"]),
     (["resnet20"], ["--name=value", "'resnet20'"]),

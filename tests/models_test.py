@@ -76,6 +76,7 @@ def test_every_large_name_is_handed_on(model, monkeypatch):
     "num_classes": 7,
     "mean": MEAN,
     "std": STD,
+    "stochastic_depth": 0.3,
     "dtype": "mixed_float16",
   }
   build_model(model, **arguments)

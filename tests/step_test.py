@@ -317,6 +317,40 @@ def test_eval_step_ignores_padding_and_matches_keras():
   assert float(sums["examples"]) == 20
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_flip_tta_evaluates_the_mean_of_both_softmaxes(jit_compile):
+  model = tiny.model()
+  batch = {**tiny.batch(32), "mask": tf.range(32) < 20}
+  config = tiny.config(flip_tta=True, jit_compile=jit_compile)
+  sums = step.eval_step(model, batch, config)
+  images = batch["image"].numpy().astype(np.float32)[:20]
+  labels = batch["label"][:20]
+  both = [tf.nn.softmax(model(x)) for x in (images, images[:, :, ::-1])]
+  mean = (both[0] + both[1]) / 2.0
+  losses = tf.keras.losses.sparse_categorical_crossentropy(labels, mean)
+  hits = tf.keras.metrics.sparse_categorical_accuracy(labels, mean)
+  np.testing.assert_allclose(sums["loss"], tf.reduce_sum(losses), rtol=1e-5)
+  assert float(sums["top1"]) == float(tf.reduce_sum(hits))
+  plain = step.eval_step(model, batch, tiny.config())
+  assert abs(float(plain["loss"] - sums["loss"])) > 1e-3
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("accumulate_steps", [1, 2])
+def test_stochastic_depth_trains_and_counts_its_calls(mode, accumulate_steps):
+  config = tiny.config(accumulate_steps=accumulate_steps, **MODES[mode])
+  model = tiny.model(dtype=config.precision.precision, drop_probability=0.3)
+  state = TrainState(model, config)
+  schedule = loop.make_schedule(config)
+  run = tf.function(
+    lambda b: step.train_step(state, b, config, schedule=schedule)
+  )
+  losses = [float(run(tiny.batch(seed=s))["loss"]) for s in range(24)]
+  assert np.mean(losses[-4:]) < 0.8 * losses[0]
+  (key,) = (v for v in state.frozen if v.dtype == tf.int64)
+  assert int(key[1]) == 24 * accumulate_steps
+
+
 def test_top_five_counts_the_five_largest():
   images = tf.keras.Input([10, 1, 1])
   model = tf.keras.Model(images, tf.keras.layers.Flatten()(images))

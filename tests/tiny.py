@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from train_loop import config as config_lib
 from train_loop.models.batch_norm import BatchNorm
+from train_loop.models.stochastic_depth_layer import StochasticDepth
 
 NUM_CLASSES = 4
 SHAPE = (8, 8, 1)
@@ -41,7 +42,9 @@ def batch(size: int = 32, **keys: Any) -> dict[str, tf.Tensor]:
   return next(iter(dataset(size, size, **keys)))
 
 
-def model(*, dtype: str = "float32", seed: int = 0) -> tf.keras.Model:
+def model(
+  *, dtype: str = "float32", seed: int = 0, drop_probability: float = 0.0
+) -> tf.keras.Model:
   """Returns a network of two convolutions, the second residual."""
   tf.keras.utils.set_random_seed(seed)
   layers = tf.keras.layers
@@ -50,7 +53,10 @@ def model(*, dtype: str = "float32", seed: int = 0) -> tf.keras.Model:
   x = layers.Conv2D(8, 3, padding="same", use_bias=False, dtype=dtype)(x)
   x = layers.ReLU(dtype=dtype)(BatchNorm(dtype=dtype)(x))
   y = layers.Conv2D(8, 3, padding="same", use_bias=False, dtype=dtype)(x)
-  x = layers.Add(dtype=dtype)([x, BatchNorm(dtype=dtype)(y)])
+  y = BatchNorm(dtype=dtype)(y)
+  if drop_probability:
+    y = StochasticDepth(drop_probability, dtype=dtype)(y)
+  x = layers.Add(dtype=dtype)([x, y])
   x = layers.AveragePooling2D(4, dtype=dtype)(layers.ReLU(dtype=dtype)(x))
   x = layers.Flatten(dtype=dtype)(x)
   logits = layers.Dense(NUM_CLASSES, dtype="float32")(x)
@@ -72,6 +78,7 @@ def config(**changes: Any) -> config_lib.TrainConfig:
     ),
     "optimizer": config_lib.OptimizerConfig(),
     "regularization": config_lib.RegularizationConfig(),
+    "evaluation": config_lib.EvaluationConfig(),
     "precision": config_lib.PrecisionConfig(),
   }
   for name, section in sections.items():

@@ -54,7 +54,7 @@ def main() -> None:
 
   inputs = make_inputs(arguments.dataset, arguments.data_dir)
   train_and_evaluate(
-    tiny.model(),
+    tiny.model(drop_probability=0.3),
     inputs.train_dataset(),
     inputs.eval_dataset(),
     config,

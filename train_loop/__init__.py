@@ -19,6 +19,7 @@ import importlib
 from typing import Any
 
 from train_loop.config import (
+  EvaluationConfig,
   LoopConfig,
   OptimizerConfig,
   PrecisionConfig,
@@ -41,6 +42,7 @@ _LAZY = {
 }
 
 __all__ = [
+  "EvaluationConfig",
   "LoopConfig",
   "OptimizerConfig",
   "PrecisionConfig",

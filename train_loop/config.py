@@ -203,6 +203,17 @@ class RegularizationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+  """How an evaluation predicts.
+
+  Attributes:
+    flip_tta: average the predictions for each image and its mirror image.
+  """
+
+  flip_tta: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class PrecisionConfig:
   """What the forward and backward pass compute in, and what compiles them.
 
@@ -238,8 +249,8 @@ class LoopConfig:
     progressive_image_sizes: pairs of a height and the step from which on
       training images are resized to it, the first from step 0; evaluation sees
       the full size. The steps of one size are one trace. Empty: the full size.
-    seed: of mixup and CutMix; the data's order and the initial weights take
-      the same.
+    seed: of mixup and CutMix; the command gives the data's order, the initial
+      weights and stochastic depth the same.
   """
 
   total_steps: int
@@ -302,6 +313,7 @@ class TrainConfig:
   schedule: ScheduleConfig = ScheduleConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   regularization: RegularizationConfig = RegularizationConfig()
+  evaluation: EvaluationConfig = EvaluationConfig()
   precision: PrecisionConfig = PrecisionConfig()
 
   def __post_init__(self) -> None:

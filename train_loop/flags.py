@@ -20,6 +20,7 @@ from absl import flags
 from train_loop import config
 from train_loop.config import (
   ConfigError,
+  EvaluationConfig,
   LoopConfig,
   OptimizerConfig,
   PrecisionConfig,
@@ -48,6 +49,8 @@ FREE_FLAGS = (
   "checkpoint_every_steps",
   "keep_checkpoints",
 )
+# Flags that --mode=eval may change: nothing but an evaluation depends on them.
+EVAL_FLAGS = ("flip_tta",)
 
 
 def define(datasets: Sequence[str], values: flags.FlagValues) -> None:
@@ -255,6 +258,19 @@ def _define_model(values: flags.FlagValues) -> None:
     "Start the last BatchNorm of every residual branch at γ = 0.",
     flag_values=values,
   )
+  flags.DEFINE_float(
+    "stochastic_depth",
+    0.0,
+    "Probability of dropping the last residual block of an example in "
+    "training, and less of those before it; 0 drops none.",
+    flag_values=values,
+  )
+  flags.register_validator(
+    "stochastic_depth",
+    lambda probability: 0.0 <= probability < 1.0,
+    "must be in [0, 1)",
+    flag_values=values,
+  )
   flags.DEFINE_string(
     "teacher",
     None,
@@ -433,6 +449,13 @@ def _define_loop(values: flags.FlagValues) -> None:
     lower_bound=0.0,
     flag_values=values,
   )
+  flags.DEFINE_bool(
+    "flip_tta",
+    EvaluationConfig.flip_tta,
+    "Evaluate by the mean prediction for each image and its mirror image; mode "
+    "eval may do so for a run that did not.",
+    flag_values=values,
+  )
   whole(
     "checkpoint_every_steps",
     LoopConfig.checkpoint_every_steps,
@@ -453,7 +476,7 @@ def _define_loop(values: flags.FlagValues) -> None:
   whole(
     "seed",
     LoopConfig.seed,
-    "Of weights, data order, augmentation, mixup and CutMix.",
+    "Of weights, data order, augmentation, mixup, CutMix and stochastic depth.",
   )
 
 
@@ -562,6 +585,7 @@ def config_from_flags(
     ),
     optimizer=OptimizerConfig(**_fields(OptimizerConfig, own)),
     regularization=RegularizationConfig(**_fields(RegularizationConfig, own)),
+    evaluation=EvaluationConfig(**_fields(EvaluationConfig, own)),
     precision=PrecisionConfig(precision=precision, jit_compile=jit_compile),
     loop=LoopConfig(
       total_steps=total_steps,

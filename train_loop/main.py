@@ -158,9 +158,9 @@ def evaluate() -> int:
   if card is None:
     raise ConfigError(f"workdir must hold a run, got {FLAGS.workdir!r}")
   flags_lib.adopt(card["flags"], FLAGS)
-  run_card.require_same(
-    FLAGS.workdir, card["flags"], flags_lib.comparable(FLAGS)
-  )
+  asked = flags_lib.comparable(FLAGS)
+  may_change = {name: asked[name] for name in flags_lib.EVAL_FLAGS}
+  run_card.require_same(FLAGS.workdir, {**card["flags"], **may_change}, asked)
   parts = compose(card["choice"])
 
   from train_loop import loop
@@ -277,6 +277,7 @@ def compose(choice: dict[str, Any] | None) -> Parts:
     "num_classes": train_source.num_classes,
     "mean": mean,
     "std": std,
+    "stochastic_depth": FLAGS.stochastic_depth,
   }
 
   make_model = functools.partial(

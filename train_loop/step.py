@@ -121,7 +121,9 @@ def mixed_batch(
   targets = tricks.smooth_labels(targets, config.regularization.label_smoothing)
   replica = tf.distribute.get_replica_context().replica_id_in_sync_group
   seed = tf.random.fold_in(
-    tf.stack([config.loop.seed, tf.cast(step, tf.int32)]), replica
+    tf.stack([config.loop.seed, tf.cast(step, tf.int32)]),
+    replica,
+    alg="philox",
   )
   if config.regularization.mixup_alpha:
     return tricks.mixup(
@@ -294,9 +296,14 @@ def eval_step(
   def forward(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(model(images, training=False), tf.float32)
 
+  def predict(images: tf.Tensor) -> tf.Tensor:
+    if config.evaluation.flip_tta:
+      return tricks.flip_tta(forward, images)
+    return forward(images)
+
   if config.precision.jit_compile:
-    forward = tf.function(forward, jit_compile=True)
-  logits = forward(tf.cast(batch["image"], tf.float32))
+    predict = tf.function(predict, jit_compile=True)
+  logits = predict(tf.cast(batch["image"], tf.float32))
   labels = tf.cast(batch["label"], tf.int32)
   ranked = tf.math.top_k(logits, k=min(5, logits.shape[1])).indices
   hits = tf.cast(tf.equal(ranked, labels[:, tf.newaxis]), tf.float32)

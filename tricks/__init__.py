@@ -21,6 +21,8 @@ and beyond it:
   adamw, lars, lamb, muon  update rules
   optimizers       make_optimizer: the update rules by name
   ema              ema, ema_decay_at
+  stochastic_depth stochastic_depth, drop_probabilities
+  flip_tta         flip_tta, in evaluation
 
 The rest is keras_compat, where Keras 2 and Keras 3 differ. Functions named as
 their file are re-exported here too, so import others from such a file as
@@ -30,6 +32,7 @@ their file are re-exported here too, so import others from such a file as
 from tricks.cutmix import cutmix
 from tricks.distillation import distillation_loss
 from tricks.ema import ema, ema_decay_at
+from tricks.flip_tta import flip_tta
 from tricks.label_smoothing import paper_smoothing, smooth_labels
 from tricks.linear_scaling import scale_learning_rate
 from tricks.mixup import blend, mixup, sample_lam
@@ -47,6 +50,7 @@ from tricks.schedules import (
   make_schedule,
   warmup_hold_cosine,
 )
+from tricks.stochastic_depth import drop_probabilities, stochastic_depth
 from tricks.weight_decay import decay_mask, l2_gradient
 from tricks.zero_gamma import zero_gamma
 
@@ -62,8 +66,10 @@ __all__ = [
   "cutmix",
   "decay_mask",
   "distillation_loss",
+  "drop_probabilities",
   "ema",
   "ema_decay_at",
+  "flip_tta",
   "l2_gradient",
   "make_optimizer",
   "make_schedule",
@@ -74,6 +80,7 @@ __all__ = [
   "sample_lam",
   "scale_learning_rate",
   "smooth_labels",
+  "stochastic_depth",
   "warmup_hold_cosine",
   "zero_gamma",
 ]

@@ -28,6 +28,7 @@ def build_model(
   num_classes: int,
   mean: Sequence[float],
   std: Sequence[float],
+  stochastic_depth: float = 0.0,
   dtype: str | None = None,
 ) -> tf.keras.Model:
   """Builds a network by its name, from raw pixels to logits.
@@ -41,6 +42,8 @@ def build_model(
     num_classes: Number of logits, at least 1.
     mean: Mean pixel of each channel, in the units of the pixels (0 to 255).
     std: Standard deviation of each channel, > 0, in the same units.
+    stochastic_depth: Drop probability of the last residual block, in [0, 1);
+      it rises linearly from the first block on. 0 drops nothing.
     dtype: Keras dtype policy of the layers, such as "mixed_bfloat16"; None is
       the global policy. Logits are float32 under every policy.
 
@@ -75,5 +78,6 @@ def build_model(
     num_classes=num_classes,
     mean=mean,
     std=std,
+    stochastic_depth=stochastic_depth,
     dtype=dtype,
   )

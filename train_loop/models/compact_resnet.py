@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+import tricks
 from train_loop.models import layers
 
 
@@ -26,6 +27,7 @@ def compact_resnet(
   num_classes: int = 10,
   mean: Sequence[float] = (0.0,),
   std: Sequence[float] = (1.0,),
+  stochastic_depth: float = 0.0,
   dtype: str | None = None,
 ) -> tf.keras.Model:
   """Builds a ResNet-10.
@@ -38,6 +40,8 @@ def compact_resnet(
     num_classes: Number of logits, at least 1.
     mean: Mean pixel of each channel, in the units of the pixels (0 to 255).
     std: Standard deviation of each channel, > 0, in the same units.
+    stochastic_depth: Drop probability of the last residual block, in [0, 1);
+      it rises linearly from the first block on. 0 drops nothing.
     dtype: Keras dtype policy of the layers; None is the global policy.
 
   Returns:
@@ -62,7 +66,8 @@ def compact_resnet(
     activation="stem_relu1",
     dtype=dtype,
   )
-  for stage in range(1, 5):
+  drops = tricks.drop_probabilities(4, stochastic_depth=stochastic_depth)
+  for stage, drop_probability in enumerate(drops, start=1):
     features = layers.basic_block(
       features,
       width * 2 ** (stage - 1),
@@ -70,6 +75,7 @@ def compact_resnet(
       model_variant=model_variant,
       name=f"stage{stage}_block1",
       dtype=dtype,
+      drop_probability=drop_probability,
     )
   logits = layers.classifier(features, num_classes, dtype=dtype)
   return tf.keras.Model(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from train_loop.models.batch_norm import BatchNorm
+from train_loop.models.stochastic_depth_layer import StochasticDepth
 
 # He et al. 2018, figure 2, and "a", the network before its tweaks.
 VARIANTS: tuple[str, ...] = ("a", "b", "c", "d")
@@ -161,8 +162,24 @@ def add_relu(
   *,
   name: str,
   dtype: str | None = None,
+  drop_probability: float = 0.0,
 ) -> tf.Tensor:
-  """Ends a residual block: max(branch + shortcut, 0)."""
+  """Ends a residual block: max(branch + shortcut, 0).
+
+  Args:
+    branch: [batch, height, width, channels], symbolic.
+    shortcut: likewise.
+    name: Begins the name of every layer.
+    dtype: Keras dtype policy of the layers; None is the global policy.
+    drop_probability: Of the branch in training, in [0, 1).
+
+  Returns:
+    Shape of branch and shortcut.
+  """
+  if drop_probability:
+    branch = StochasticDepth(
+      drop_probability, dtype=dtype, name=f"{name}_stochastic_depth"
+    )(branch)
   outputs = tf.keras.layers.Add(dtype=dtype, name=f"{name}_add")(
     [branch, shortcut]
   )
@@ -177,6 +194,7 @@ def basic_block(
   model_variant: str,
   name: str,
   dtype: str | None,
+  drop_probability: float = 0.0,
 ) -> tf.Tensor:
   """A residual block of two 3x3 convolutions, with its shortcut.
 
@@ -187,6 +205,7 @@ def basic_block(
     model_variant: As `shortcut` takes it.
     name: Begins the name of every layer.
     dtype: Keras dtype policy of the layers; None is the global policy.
+    drop_probability: Of the branch in training, in [0, 1).
 
   Returns:
     [batch, ceil(height / strides), ceil(width / strides), filters].
@@ -202,7 +221,13 @@ def basic_block(
     name=name,
     dtype=dtype,
   )
-  return add_relu(branch, residual, name=name, dtype=dtype)
+  return add_relu(
+    branch,
+    residual,
+    name=name,
+    dtype=dtype,
+    drop_probability=drop_probability,
+  )
 
 
 def shortcut(

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+import tricks
 from train_loop.models import layers
 
 # He et al. 2015, table 1: depth -> number of blocks in each of four stages.
@@ -46,6 +47,7 @@ def resnet(
   num_classes: int = 1000,
   mean: Sequence[float] = IMAGENET_MEAN,
   std: Sequence[float] = IMAGENET_STD,
+  stochastic_depth: float = 0.0,
   dtype: str | None = None,
 ) -> tf.keras.Model:
   """Builds a ResNet of four stages.
@@ -57,6 +59,8 @@ def resnet(
     num_classes: Number of logits, at least 1.
     mean: Mean pixel of each channel, in the units of the pixels (0 to 255).
     std: Standard deviation of each channel, > 0, in the same units.
+    stochastic_depth: Drop probability of the last residual block, in [0, 1);
+      it rises linearly from the first block on. 0 drops nothing.
     dtype: Keras dtype policy of the layers; None is the global policy.
 
   Returns:
@@ -77,6 +81,11 @@ def resnet(
   block = layers.basic_block if depth < 50 else _bottleneck_block
   pixels, images = layers.pixel_input(input_shape, mean=mean, std=std)
   features = _stem(images, model_variant, dtype)
+  drops = iter(
+    tricks.drop_probabilities(
+      sum(STAGE_BLOCKS[depth]), stochastic_depth=stochastic_depth
+    )
+  )
   for stage, num_blocks in enumerate(STAGE_BLOCKS[depth], start=1):
     for index in range(1, num_blocks + 1):
       features = block(
@@ -86,6 +95,7 @@ def resnet(
         model_variant=model_variant,
         name=f"stage{stage}_block{index}",
         dtype=dtype,
+        drop_probability=next(drops),
       )
   logits = layers.classifier(features, num_classes, dtype=dtype)
   return tf.keras.Model(pixels, logits, name=f"resnet{depth}_{model_variant}")
@@ -127,6 +137,7 @@ def _bottleneck_block(
   model_variant: str,
   name: str,
   dtype: str | None,
+  drop_probability: float,
 ) -> tf.Tensor:
   """1x1, 3x3 and 1x1 convolutions; four times `filters` channels come out."""
   strides1, strides2 = (strides, 1) if model_variant == "a" else (1, strides)
@@ -153,4 +164,10 @@ def _bottleneck_block(
     name=name,
     dtype=dtype,
   )
-  return layers.add_relu(branch, shortcut, name=name, dtype=dtype)
+  return layers.add_relu(
+    branch,
+    shortcut,
+    name=name,
+    dtype=dtype,
+    drop_probability=drop_probability,
+  )

@@ -20,6 +20,7 @@ from typing import Any
 
 import tensorflow as tf
 
+import tricks
 from train_loop.models import layers
 
 DEPTHS: tuple[int, ...] = (20, 32, 44, 56, 110)
@@ -37,6 +38,7 @@ def small_resnet(
   num_classes: int = 10,
   mean: Sequence[float] = CIFAR10_MEAN,
   std: Sequence[float] = CIFAR10_STD,
+  stochastic_depth: float = 0.0,
   dtype: str | None = None,
 ) -> tf.keras.Model:
   """Builds a ResNet of three stages.
@@ -48,6 +50,8 @@ def small_resnet(
     num_classes: Number of logits, at least 1.
     mean: Mean pixel of each channel, in the units of the pixels (0 to 255).
     std: Standard deviation of each channel, > 0, in the same units.
+    stochastic_depth: Drop probability of the last residual block, in [0, 1);
+      it rises linearly from the first block on. 0 drops nothing.
     dtype: Keras dtype policy of the layers; None is the global policy.
 
   Returns:
@@ -73,8 +77,12 @@ def small_resnet(
     activation="stem_relu1",
     dtype=dtype,
   )
+  blocks = (depth - 2) // 6
+  drops = iter(
+    tricks.drop_probabilities(3 * blocks, stochastic_depth=stochastic_depth)
+  )
   for stage, filters in enumerate((16, 32, 64), start=1):
-    for index in range(1, (depth - 2) // 6 + 1):
+    for index in range(1, blocks + 1):
       name = f"stage{stage}_block{index}"
       strides = 2 if stage > 1 and index == 1 else 1
       branch = layers.basic_branch(
@@ -83,7 +91,13 @@ def small_resnet(
       shortcut = features
       if strides > 1:
         shortcut = _shortcut(features, filters, model_variant, name, dtype)
-      features = layers.add_relu(branch, shortcut, name=name, dtype=dtype)
+      features = layers.add_relu(
+        branch,
+        shortcut,
+        name=name,
+        dtype=dtype,
+        drop_probability=next(drops),
+      )
   logits = layers.classifier(features, num_classes, dtype=dtype)
   return tf.keras.Model(pixels, logits, name=f"resnet{depth}_{model_variant}")
 

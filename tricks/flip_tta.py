@@ -1,0 +1,38 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Test-time augmentation by flip: an image and its mirror image both vote."""
+
+from __future__ import annotations
+
+import math
+from typing import Callable
+
+import tensorflow as tf
+
+
+def flip_tta(
+  forward: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
+) -> tf.Tensor:
+  """Averages the predictions for images and their mirror images.
+
+  z̄ = log(½·softmax(z) + ½·softmax(z')),  z = forward(x), z' = forward(mirror x)
+
+  The softmax of z̄ is the mean of the two, so z̄ serves as logits: their
+  cross-entropy is that of the mean. Where forward cannot tell left from right,
+  softmax(z̄) is that of z.
+
+  Args:
+    forward: from images to logits, [batch, num_classes] floating.
+    images: [batch, height, width, channels] of any real dtype.
+
+  Returns:
+    z̄, [batch, num_classes] float32, each <= 0.
+
+  Reference: Krizhevsky et al. 2012, section 4.1 (predictions are averaged at
+    the softmax).
+  """
+  predictions = [
+    tf.nn.log_softmax(tf.cast(forward(x), tf.float32))
+    for x in (images, tf.image.flip_left_right(images))
+  ]
+  return tf.reduce_logsumexp(tf.stack(predictions), axis=0) - math.log(2.0)
