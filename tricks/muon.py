@@ -78,9 +78,14 @@ def muon_update(
 def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
   """Brings all singular values near 1: U·S·Vᵀ becomes about U·Vᵀ.
 
-  X ← M/‖M‖, then five times X ← a·X + (b·A + c·A²)·X, A = X·Xᵀ (Newton and
-  Schulz's iteration, of degree 5). What it makes of a singular value lies in
-  about [0.7, 1.2], but for those below a thousandth of the norm; 0 stays 0.
+  X ← M/‖M‖, then five times X ← X·F, F = a·I + b·G + c·G², G = Xᵀ·X (Newton
+  and Schulz's iteration, of degree 5). What it makes of a singular value lies
+  in about [0.7, 1.2], but for those below a thousandth of the norm; 0 stays 0.
+
+  X is multiplied once, by the product P of all F: since F is a polynomial of G,
+  the next Gram matrix is F·G·F. Of a kernel of 3x3 with as many inputs as
+  outputs that takes two fifths of the arithmetic. A matrix with more columns than
+  rows is multiplied from the left, G = X·Xᵀ.
 
   Args:
     matrix: M, [rows, columns] float32.
@@ -93,9 +98,10 @@ def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
   a, b, c = _COEFFICIENTS
   wide = matrix.shape[0] < matrix.shape[1]
   x = matrix / (tf.norm(matrix) + _EPSILON)
+  gram = tf.matmul(x, x, transpose_a=not wide, transpose_b=wide)
+  identity = product = tf.eye(gram.shape[0])
   for _ in range(_ITERATIONS):
-    # The smaller of the two products with the transpose.
-    square = tf.matmul(x, x, transpose_a=not wide, transpose_b=wide)
-    factor = b * square + c * tf.matmul(square, square)
-    x = a * x + (tf.matmul(factor, x) if wide else tf.matmul(x, factor))
-  return x
+    factor = a * identity + b * gram + c * tf.matmul(gram, gram)
+    product = tf.matmul(product, factor)
+    gram = tf.matmul(factor, tf.matmul(gram, factor))
+  return tf.matmul(product, x) if wide else tf.matmul(x, product)
