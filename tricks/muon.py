@@ -82,9 +82,9 @@ def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
   and Schulz's iteration, of degree 5). What it makes of a singular value lies
   in about [0.7, 1.2], but for those below a thousandth of the norm; 0 stays 0.
 
-  X is multiplied once, by the product P of all F: since F is a polynomial of G,
-  the next Gram matrix is F·G·F. Of a kernel of 3x3 with as many inputs as
-  outputs that takes two fifths of the arithmetic. A matrix with more columns than
+  X is multiplied once, by the product of all F: since F is a polynomial of G,
+  the next Gram matrix is F·G·F. For a 3x3 convolution with as many outputs as
+  inputs that is two fifths of the arithmetic. A matrix with more columns than
   rows is multiplied from the left, G = X·Xᵀ.
 
   Args:
