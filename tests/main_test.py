@@ -34,6 +34,7 @@ SMALL = (
   "--onednn=true",
   "--log_every_steps=2",
 )
+FINISHED = (*SMALL, "--label_smoothing=0.1", "--stochastic_depth=0.5")
 
 
 def command(*arguments, cwd=ROOT, **environment):
@@ -55,7 +56,7 @@ def own_lines(text):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("finished")
-  done = command(*SMALL, f"--workdir={workdir}", "--label_smoothing=0.1")
+  done = command(*FINISHED, f"--workdir={workdir}")
   assert done.returncode == 0, done.stderr
   return workdir, done
 
@@ -68,6 +69,7 @@ def test_a_run_says_how_it_ended_and_leaves_its_outputs(finished):
   assert line.startswith(f"{workdir} is finished: top-1 {top1:.2%}")
   assert card["finished"] is True
   assert card["flags"]["label_smoothing"] == 0.1
+  assert card["network"]["stochastic_depth"] == 0.5
   assert card["choice"] == {
     "onednn": True,
     "tensor_float_32": False,
@@ -84,7 +86,7 @@ def test_a_run_says_how_it_ended_and_leaves_its_outputs(finished):
 def test_the_same_command_again_says_so_and_changes_nothing(finished):
   workdir, _ = finished
   before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
-  done = command(*SMALL, f"--workdir={workdir}", "--label_smoothing=0.1")
+  done = command(*FINISHED, f"--workdir={workdir}")
   assert done.returncode == 0
   assert "was finished before" in done.stdout
   assert before == {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
@@ -97,6 +99,7 @@ def test_mode_eval_takes_the_runs_own_flags(finished):
   assert done.returncode == 0, done.stderr
   final = json.loads((workdir / "run_card.json").read_text())["final"]
   assert f"top-1 {final['eval_top1']:.2%}" in done.stdout
+  assert f"loss {final['eval_loss']:.4f}" in done.stdout
   assert before == {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
 
 
@@ -107,20 +110,9 @@ def test_mode_eval_may_flip_but_the_run_may_not(finished):
   final = json.loads((workdir / "run_card.json").read_text())["final"]
   assert f"loss {final['eval_loss']:.4f}" not in done.stdout
   assert f"on {final['eval_examples']} examples" in done.stdout
-  again = command(
-    *SMALL, f"--workdir={workdir}", "--label_smoothing=0.1", "--flip_tta"
-  )
+  again = command(*FINISHED, f"--workdir={workdir}", "--flip_tta")
   assert again.returncode == 2
   assert "flip_tta=False, not True" in again.stderr
-
-
-def test_a_network_with_stochastic_depth_trains_and_is_evaluated(tmp_path):
-  done = command(*SMALL, f"--workdir={tmp_path}", "--stochastic_depth=0.5")
-  assert done.returncode == 0, done.stderr
-  card = json.loads((tmp_path / "run_card.json").read_text())
-  assert card["network"]["stochastic_depth"] == 0.5
-  done = command("--mode=eval", f"--workdir={tmp_path}")
-  assert f"loss {card['final']['eval_loss']:.4f}" in done.stdout, done.stderr
 
 
 def test_a_run_is_a_teacher(finished, tmp_path):
@@ -266,7 +258,7 @@ def test_help_lists_the_flags_and_imports_no_tensorflow():
 
 def test_other_flags_in_the_same_workdir_are_status_2(finished):
   workdir, _ = finished
-  done = command(*SMALL, f"--workdir={workdir}", "--label_smoothing=0.2")
+  done = command(*FINISHED, f"--workdir={workdir}", "--label_smoothing=0.2")
   assert done.returncode == 2
   (line,) = own_lines(done.stderr)
   assert "label_smoothing=0.1, not 0.2" in line
@@ -277,7 +269,7 @@ def test_a_run_does_not_go_on_with_other_data(finished, tmp_path):
   card["finished"] = False
   card["data"]["train_sha256"] = "0" * 64
   (tmp_path / "run_card.json").write_text(json.dumps(card))
-  done = command(*SMALL, f"--workdir={tmp_path}", "--label_smoothing=0.1")
+  done = command(*FINISHED, f"--workdir={tmp_path}")
   assert done.returncode == 2, done.stderr
   (line,) = own_lines(done.stderr)
   assert "train_sha256='000" in line
