@@ -90,13 +90,11 @@ def test_the_global_seed_gives_the_seed_and_leaves_the_weights():
   ]
   assert seeds[0] == seeds[1] and len(set(seeds[0] + seeds[2])) == 8
   for layer in without.layers:
-    weights, plain = (
-      first.get_layer(layer.name).get_weights(),
-      layer.get_weights(),
-    )
+    plain = layer.get_weights()
+    weights = first.get_layer(layer.name).get_weights()
     assert len(weights) == len(plain)
-    for one, other in zip(weights, plain):
-      np.testing.assert_array_equal(one, other)
+    for ours, expected in zip(weights, plain):
+      np.testing.assert_array_equal(ours, expected)
 
 
 @pytest.mark.parametrize(

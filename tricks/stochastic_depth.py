@@ -37,7 +37,7 @@ def stochastic_depth(
 
   Reference: Huang et al. 2016 (arXiv 1603.09382), section 3.
   """
-  _check("drop_probability", drop_probability)
+  check_drop_probability("drop_probability", drop_probability)
   if not drop_probability:
     return branch
   ones = [1] * (len(branch.shape) - 1)
@@ -73,12 +73,13 @@ def drop_probabilities(
   """
   if num_blocks < 1:
     raise ValueError(f"num_blocks must be at least 1, got {num_blocks}")
-  _check("stochastic_depth", stochastic_depth)
+  check_drop_probability("stochastic_depth", stochastic_depth)
   return [
     stochastic_depth * block / num_blocks for block in range(1, num_blocks + 1)
   ]
 
 
-def _check(name: str, probability: float) -> None:
+def check_drop_probability(name: str, probability: float) -> None:
+  """Raises ValueError unless probability is in [0, 1)."""
   if not 0.0 <= probability < 1.0:
     raise ValueError(f"{name} must be in [0, 1), got {probability}")

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import tricks
+from tricks.stochastic_depth import check_drop_probability
 
 
 @tf.keras.utils.register_keras_serializable(package="train_loop")
@@ -41,10 +42,7 @@ class StochasticDepth(tf.keras.layers.Layer):
     self, drop_probability: float, *, seed: int | None = None, **kwargs: Any
   ) -> None:
     super().__init__(**kwargs)
-    if not 0.0 <= drop_probability < 1.0:
-      raise ValueError(
-        f"drop_probability must be in [0, 1), got {drop_probability}"
-      )
+    check_drop_probability("drop_probability", drop_probability)
     self.drop_probability = float(drop_probability)
     self.seed = int(np.random.randint(2**31) if seed is None else seed)
 
