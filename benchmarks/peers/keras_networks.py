@@ -72,14 +72,12 @@ class Layers:
 
 def resnet10(layers: Layers, x: Any, width: int = 32) -> Any:
   """The recipe's network: four stages of one block, ResNet-D's shortcut."""
-  x = layers.conv_bn(x, width, 4, 2)
+  x = layers.conv_bn(x, width // 2, 3)
   for stage in range(4):
-    filters, strides = width * 2**stage, 2 if stage else 1
-    shortcut = x
-    if strides > 1:
-      shortcut = layers.keras.layers.AveragePooling2D(2, 2, padding="same")(x)
-      shortcut = layers.conv_bn(shortcut, filters, 1, relu=False)
-    x = layers.add_relu(layers.basic(x, filters, strides), shortcut)
+    filters = width * 2**stage
+    shortcut = layers.keras.layers.AveragePooling2D(2, 2, padding="same")(x)
+    shortcut = layers.conv_bn(shortcut, filters, 1, relu=False)
+    x = layers.add_relu(layers.basic(x, filters, strides=2), shortcut)
   return x
 
 

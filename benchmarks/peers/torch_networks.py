@@ -101,17 +101,15 @@ def basic(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 def resnet10(channels: int, width: int = 32) -> tuple[nn.Module, int]:
   """The recipe's network: four stages of one block, ResNet-D's shortcut."""
-  parts: list[nn.Module] = [conv_bn(channels, width, 4, 2)]
-  inputs = width
+  inputs = width // 2
+  parts: list[nn.Module] = [conv_bn(channels, inputs, 3)]
   for stage in range(4):
-    outputs, stride = width * 2**stage, 2 if stage else 1
-    shortcut: nn.Module = nn.Identity()
-    if stride > 1:
-      shortcut = nn.Sequential(
-        nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),
-        conv_bn(inputs, outputs, 1, relu=False),
-      )
-    parts.append(Block(basic(inputs, outputs, stride), shortcut))
+    outputs = width * 2**stage
+    shortcut = nn.Sequential(
+      nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),
+      conv_bn(inputs, outputs, 1, relu=False),
+    )
+    parts.append(Block(basic(inputs, outputs, stride=2), shortcut))
     inputs = outputs
   return nn.Sequential(*parts), inputs
 
