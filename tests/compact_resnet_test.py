@@ -15,7 +15,7 @@ from train_loop.models.compact_resnet import compact_resnet
 def counted(width: int, channels: int, num_classes: int) -> int:
   """Counts the trainable parameters from the description alone."""
   widths = [width * 2**stage for stage in range(4)]
-  inputs = width // 2
+  inputs = 16
   total = 9 * channels * inputs + 2 * inputs
   for outputs in widths:
     total += 9 * inputs * outputs + 9 * outputs * outputs + 2 * 2 * outputs
@@ -47,7 +47,7 @@ def test_each_stage_halves_the_resolution_and_doubles_the_channels():
     tuple(model.get_layer(f"stage{stage}_block1_relu").output.shape[1:])
     for stage in (1, 2, 3, 4)
   ]
-  assert model.get_layer("stem_relu1").output.shape[1:] == (28, 28, 2)
+  assert model.get_layer("stem_relu1").output.shape[1:] == (28, 28, 16)
   assert shapes == [(14, 14, 4), (7, 7, 8), (4, 4, 16), (2, 2, 32)]
 
 
@@ -70,7 +70,7 @@ def test_zero_gamma_leaves_only_shortcuts():
 
 
 def test_bad_arguments_are_named():
-  with pytest.raises(ValueError, match="width must be at least 2, got 1"):
-    compact_resnet(1)
+  with pytest.raises(ValueError, match="width must be at least 1, got 0"):
+    compact_resnet(0)
   with pytest.raises(ValueError, match="model_variant must be one of"):
     compact_resnet(4, model_variant="e")

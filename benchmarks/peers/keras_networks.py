@@ -72,7 +72,7 @@ class Layers:
 
 def resnet10(layers: Layers, x: Any, width: int = 32) -> Any:
   """The recipe's network: four stages of one block, ResNet-D's shortcut."""
-  x = layers.conv_bn(x, width // 2, 3)
+  x = layers.conv_bn(x, 16, 3)
   for stage in range(4):
     filters = width * 2**stage
     shortcut = layers.keras.layers.AveragePooling2D(2, 2, padding="same")(x)

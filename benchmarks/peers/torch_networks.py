@@ -101,7 +101,7 @@ def basic(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 def resnet10(channels: int, width: int = 32) -> tuple[nn.Module, int]:
   """The recipe's network: four stages of one block, ResNet-D's shortcut."""
-  inputs = width // 2
+  inputs = 16
   parts: list[nn.Module] = [conv_bn(channels, inputs, 3)]
   for stage in range(4):
     outputs = width * 2**stage

@@ -20,6 +20,9 @@ import tensorflow as tf
 import tricks
 from train_loop.models import layers
 
+# Whatever the width: 24 make a bfloat16 step of width 48 a third longer.
+STEM_CHANNELS = 16
+
 
 def compact_resnet(
   width: int,
@@ -35,8 +38,8 @@ def compact_resnet(
   """Builds a ResNet-10.
 
   Args:
-    width: Channels of the first stage, at least 2; the stem has half as many,
-      and each later stage twice those of the one before.
+    width: Channels of the first stage, at least 1; each later stage has twice
+      those of the one before.
     model_variant: "a", "b", "c" or "d"; the first three are the same here.
     input_shape: (height, width, channels); height and width may be None.
     num_classes: Number of logits, at least 1.
@@ -55,13 +58,13 @@ def compact_resnet(
 
   Reference: He et al. 2018 (arXiv 1812.01187), section 4, for the shortcuts.
   """
-  if width < 2:
-    raise ValueError(f"width must be at least 2, got {width}")
+  if width < 1:
+    raise ValueError(f"width must be at least 1, got {width}")
   layers.check_variant(model_variant)
   pixels, images = layers.pixel_input(input_shape, mean=mean, std=std)
   features = layers.conv_bn(
     images,
-    width // 2,
+    STEM_CHANNELS,
     3,
     names=("stem_conv1", "stem_bn1"),
     activation="stem_relu1",
