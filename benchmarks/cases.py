@@ -67,7 +67,7 @@ CASES: dict[str, Case] = {
   ),
   # The network of the recipe of that name.
   "fashion_mnist": Case(
-    network="resnet10",
+    network="resnet8",
     model_variant="d",
     image_shape=(28, 28, 1),
     num_classes=10,

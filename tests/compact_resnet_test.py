@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of ResNet-10: its parameters, its resolutions, its shortcuts."""
+"""Tests of ResNet-8: its parameters, its resolutions, its shortcuts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 import tensorflow as tf
 
 import tricks
+from train_loop.models import build_model
 from train_loop.models.compact_resnet import compact_resnet
 
 
 def counted(width: int, channels: int, num_classes: int) -> int:
   """Counts the trainable parameters from the description alone."""
-  widths = [width * 2**stage for stage in range(4)]
+  widths = [width * 2**stage for stage in range(3)]
   inputs = 16
   total = 9 * channels * inputs + 2 * inputs
   for outputs in widths:
@@ -45,26 +46,27 @@ def test_each_stage_halves_the_resolution_and_doubles_the_channels():
   model = compact_resnet(4)
   shapes = [
     tuple(model.get_layer(f"stage{stage}_block1_relu").output.shape[1:])
-    for stage in (1, 2, 3, 4)
+    for stage in (1, 2, 3)
   ]
   assert model.get_layer("stem_relu1").output.shape[1:] == (28, 28, 16)
-  assert shapes == [(14, 14, 4), (7, 7, 8), (4, 4, 16), (2, 2, 32)]
+  assert shapes == [(14, 14, 4), (7, 7, 8), (4, 4, 16)]
 
 
-def test_variant_d_pools_before_the_projection():
-  for variant, pools in (("d", 4), ("b", 0)):
-    model = compact_resnet(4, model_variant=variant)
-    found = [
-      layer
-      for layer in model.layers
-      if isinstance(layer, tf.keras.layers.AveragePooling2D)
-    ]
-    assert len(found) == pools
+def test_a_stage_averages_before_its_branch_and_its_shortcut():
+  model = compact_resnet(4)
+  for stage in (1, 2, 3):
+    name = f"stage{stage}_block1"
+    pool = model.get_layer(f"{name}_pool")
+    assert isinstance(pool, tf.keras.layers.AveragePooling2D)
+    for layer in ("conv1", "shortcut_conv"):
+      conv = model.get_layer(f"{name}_{layer}")
+      assert conv.input is pool.output
+      assert conv.strides == (1, 1)
 
 
 def test_zero_gamma_leaves_only_shortcuts():
   model = compact_resnet(4)
-  assert len(tricks.zero_gamma(model)) == 4
+  assert len(tricks.zero_gamma(model)) == 3
   images = np.random.default_rng(0).uniform(0, 255, (2, 28, 28, 1))
   assert np.isfinite(model(images.astype(np.float32))).all()
 
@@ -73,4 +75,11 @@ def test_bad_arguments_are_named():
   with pytest.raises(ValueError, match="width must be at least 1, got 0"):
     compact_resnet(0)
   with pytest.raises(ValueError, match="model_variant must be one of"):
-    compact_resnet(4, model_variant="e")
+    build_model(
+      "resnet8",
+      model_variant="e",
+      input_shape=(28, 28, 1),
+      num_classes=10,
+      mean=(72.0,),
+      std=(90.0,),
+    )

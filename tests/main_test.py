@@ -292,7 +292,7 @@ def test_what_auto_took_is_told_and_a_continued_run_keeps_it(tmp_path):
     *SMALL,
     "--precision=auto",
     "--onednn=false",
-    "--model=resnet10",
+    "--model=resnet8",
     "--mode=train",
     f"--workdir={workdir}",
   ]

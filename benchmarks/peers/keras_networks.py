@@ -20,7 +20,7 @@ def network(keras: Any, case: Case) -> Any:
 
   Args:
     keras: the module: `tf.keras` or `tf_keras`.
-    case: "resnet50" and "resnet20" in variant b, "resnet10" in variant d.
+    case: "resnet50" and "resnet20" in variant b, "resnet8".
 
   Returns:
     A functional model of that Keras.
@@ -32,7 +32,7 @@ def network(keras: Any, case: Case) -> Any:
     [-mean / std for mean, std in zip(case.mean, case.std)],
     dtype="float32",
   )(pixels)
-  bodies = {"resnet10": resnet10, "resnet20": resnet20, "resnet50": resnet50}
+  bodies = {"resnet8": resnet8, "resnet20": resnet20, "resnet50": resnet50}
   features = bodies[case.network](layers, images)
   features = keras.layers.GlobalAveragePooling2D()(features)
   logits = keras.layers.Dense(case.num_classes, dtype="float32")(features)
@@ -70,14 +70,14 @@ class Layers:
     return self.keras.layers.ReLU()(self.keras.layers.Add()([branch, shortcut]))
 
 
-def resnet10(layers: Layers, x: Any, width: int = 32) -> Any:
-  """The recipe's network: four stages of one block, ResNet-D's shortcut."""
+def resnet8(layers: Layers, x: Any, width: int = 32) -> Any:
+  """The recipe's network: three stages of one block, each after a mean."""
   x = layers.conv_bn(x, 16, 3)
-  for stage in range(4):
+  for stage in range(3):
     filters = width * 2**stage
-    shortcut = layers.keras.layers.AveragePooling2D(2, 2, padding="same")(x)
-    shortcut = layers.conv_bn(shortcut, filters, 1, relu=False)
-    x = layers.add_relu(layers.basic(x, filters, strides=2), shortcut)
+    x = layers.keras.layers.AveragePooling2D(2, 2, padding="same")(x)
+    shortcut = layers.conv_bn(x, filters, 1, relu=False)
+    x = layers.add_relu(layers.basic(x, filters), shortcut)
   return x
 
 

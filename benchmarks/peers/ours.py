@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,11 +36,16 @@ from train_loop.models import names, small_resnet
 from train_loop.state import TrainState
 
 
-def network(case: Case, *, dtype: str = "float32") -> tf.keras.Model:
+def network(
+  case: Case, *, dtype: str = "float32", any_size: bool = False
+) -> tf.keras.Model:
   """Builds the case's network from `train_loop.models`."""
+  height, width, channels = case.image_shape
   arguments: dict[str, Any] = {
     "model_variant": case.model_variant,
-    "input_shape": case.image_shape,
+    "input_shape": (
+      (None, None, channels) if any_size else (height, width, channels)
+    ),
     "num_classes": case.num_classes,
     "mean": case.mean,
     "std": case.std,
@@ -127,7 +133,10 @@ def _constant_steps(
 def _recipe_model(recipe: recipe_lib.Recipe) -> tf.keras.Model:
   """Builds the recipe's network as the command does."""
   tf.keras.utils.set_random_seed(recipe.values.seed)
-  model = network(recipe.case)
+  model = network(
+    recipe.case,
+    any_size=bool(recipe.config.loop.progressive_image_sizes),
+  )
   if recipe.values.zero_gamma:
     tricks.zero_gamma(model)
   return model
@@ -148,10 +157,10 @@ def _train_dataset(
   )
 
 
-def _without_warmup(
+def _short(
   config: config_lib.TrainConfig, *, total_steps: int
 ) -> config_lib.TrainConfig:
-  """Returns the config of a run that may be shorter than its warmup."""
+  """Returns the config of a short run, at the images' full size."""
   return dataclasses.replace(
     config,
     schedule=dataclasses.replace(config.schedule, warmup_steps=0),
@@ -159,6 +168,7 @@ def _without_warmup(
       config.loop,
       total_steps=total_steps,
       checkpoint_every_steps=max(1, total_steps // 2),
+      progressive_image_sizes=(),
     ),
   )
 
@@ -167,7 +177,7 @@ def epoch(options: argparse.Namespace) -> child.Measure:
   """Times an epoch of the recipe, logged and saved, after its first step."""
   recipe = recipe_lib.of(options)
   steps = options.steps or recipe.case.steps
-  config = _without_warmup(recipe.config, total_steps=1 + steps)
+  config = _short(recipe.config, total_steps=1 + steps)
 
   def measure() -> dict[str, Any]:
     looks: list[float] = []
@@ -196,7 +206,7 @@ def ceiling(options: argparse.Namespace) -> child.Measure:
   """Times as many steps of the recipe on one batch, and nothing else."""
   recipe = recipe_lib.of(options)
   steps = options.steps or recipe.case.steps
-  config = _without_warmup(recipe.config, total_steps=10**9)
+  config = _short(recipe.config, total_steps=10**9)
   state = TrainState(_recipe_model(recipe), config)
   run_steps = loop.make_run_steps(state, config)
   batches = _train_dataset(recipe).take(1).cache().repeat()
@@ -217,10 +227,13 @@ def ceiling(options: argparse.Namespace) -> child.Measure:
 def accuracy(options: argparse.Namespace) -> child.Measure:
   """Trains by the recipe until the target is reached, or to its end."""
   recipe = recipe_lib.of(options)
+  sizes = recipe.config.loop
 
   def measure() -> dict[str, Any]:
     state = TrainState(_recipe_model(recipe), recipe.config)
-    run_steps = loop.make_run_steps(state, recipe.config)
+    steps_of_size = functools.lru_cache(maxsize=None)(
+      lambda size: loop.make_run_steps(state, recipe.config, image_size=size)
+    )
     strategy = tf.distribute.get_strategy()
     iterator = iter(
       strategy.experimental_distribute_dataset(_train_dataset(recipe))
@@ -232,8 +245,13 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
     )
 
     def train(steps: int) -> None:
-      run_steps(iterator, tf.constant(steps, tf.int64))
-      state.step.numpy()
+      now = int(state.step.numpy())
+      end = now + steps
+      grows = [at for _, at in sizes.progressive_image_sizes if now < at < end]
+      for stop in (*grows, end):
+        run_steps = steps_of_size(sizes.image_size_at(now))
+        run_steps(iterator, tf.constant(stop - now, tf.int64))
+        now = int(state.step.numpy())
 
     race = child.Race(options.target)
     race.run(train, lambda: evaluate()["eval_top1"], recipe.half_epochs)

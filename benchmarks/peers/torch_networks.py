@@ -14,10 +14,10 @@ def network(case: Case) -> nn.Module:
   """Builds the case's network, from raw pixels to logits.
 
   Args:
-    case: "resnet50" and "resnet20" in variant b, "resnet10" in variant d.
+    case: "resnet50" and "resnet20" in variant b, "resnet8".
   """
   channels = case.image_shape[-1]
-  bodies = {"resnet10": resnet10, "resnet20": resnet20, "resnet50": resnet50}
+  bodies = {"resnet8": resnet8, "resnet20": resnet20, "resnet50": resnet50}
   body, features = bodies[case.network](channels)
   return nn.Sequential(
     Normalize(case.mean, case.std),
@@ -99,17 +99,15 @@ def basic(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
   )
 
 
-def resnet10(channels: int, width: int = 32) -> tuple[nn.Module, int]:
-  """The recipe's network: four stages of one block, ResNet-D's shortcut."""
+def resnet8(channels: int, width: int = 32) -> tuple[nn.Module, int]:
+  """The recipe's network: three stages of one block, each after a mean."""
   inputs = 16
   parts: list[nn.Module] = [conv_bn(channels, inputs, 3)]
-  for stage in range(4):
+  for stage in range(3):
     outputs = width * 2**stage
-    shortcut = nn.Sequential(
-      nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),
-      conv_bn(inputs, outputs, 1, relu=False),
-    )
-    parts.append(Block(basic(inputs, outputs, stride=2), shortcut))
+    parts.append(nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False))
+    shortcut = conv_bn(inputs, outputs, 1, relu=False)
+    parts.append(Block(basic(inputs, outputs), shortcut))
     inputs = outputs
   return nn.Sequential(*parts), inputs
 

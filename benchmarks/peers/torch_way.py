@@ -11,6 +11,7 @@ a test accuracy by our recipe.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -287,6 +288,19 @@ def erased(images: torch.Tensor, probability: float) -> torch.Tensor:
   )
 
 
+def resized(images: torch.Tensor, image_size: int | None) -> torch.Tensor:
+  """Resizes to a height, each pixel counted; None leaves the images."""
+  if image_size is None or image_size == images.shape[2]:
+    return images
+  _, _, height, width = images.shape
+  return nn.functional.interpolate(
+    images.float(),
+    (image_size, max(1, round(image_size * width / height))),
+    mode="bilinear",
+    antialias=True,
+  )
+
+
 def top1(
   model: nn.Module, test: tuple[torch.Tensor, torch.Tensor], batch_size: int
 ) -> float:
@@ -328,9 +342,13 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
     )
     batches = Batches(recipe)
 
+    steps_taken = itertools.count()
+
     def train(steps: int) -> None:
-      for _ in range(steps):
-        take_step(*next(batches))
+      for step in itertools.islice(steps_taken, steps):
+        images, labels = next(batches)
+        size = recipe.config.loop.image_size_at(step)
+        take_step(resized(images, size), labels)
         for scheduler in schedulers:
           scheduler.step()
       take_step.loss.item()

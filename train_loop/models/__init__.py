@@ -8,8 +8,8 @@ imports no TensorFlow, so neither does this file until a model is built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from train_loop.models import names
 from train_loop.models.names import MODEL_VARIANTS, MODELS
@@ -36,7 +36,7 @@ def build_model(
   Args:
     model: One of `MODELS`.
     model_variant: "b", "c" or "d", the tweaks of the paper's figure 2, or
-      "a", the network before them.
+      "a", the network before them; resnet8 has none of them.
     input_shape: (height, width, channels) of an image; height and width may
       be None.
     num_classes: Number of logits, at least 1.
@@ -58,26 +58,25 @@ def build_model(
   Reference: He et al. 2018 (arXiv 1812.01187), section 4.
   """
   # Imported here, because whoever only wants the names needs no TensorFlow.
+  from train_loop.models import layers
   from train_loop.models.compact_resnet import compact_resnet
   from train_loop.models.resnet import resnet
   from train_loop.models.small_resnet import small_resnet
 
-  build: Callable[..., tf.keras.Model]
+  arguments: dict[str, Any] = {
+    "input_shape": input_shape,
+    "num_classes": num_classes,
+    "mean": mean,
+    "std": std,
+    "stochastic_depth": stochastic_depth,
+    "dtype": dtype,
+  }
+  if model in names.COMPACT_RESNETS:
+    layers.check_variant(model_variant)
+    return compact_resnet(names.COMPACT_RESNETS[model], **arguments)
+  arguments["model_variant"] = model_variant
   if model in names.RESNETS:
-    size, build = names.RESNETS[model], resnet
-  elif model in names.SMALL_RESNETS:
-    size, build = names.SMALL_RESNETS[model], small_resnet
-  elif model in names.COMPACT_RESNETS:
-    size, build = names.COMPACT_RESNETS[model], compact_resnet
-  else:
-    raise ValueError(f"model must be one of {', '.join(MODELS)}; got {model!r}")
-  return build(
-    size,
-    model_variant=model_variant,
-    input_shape=input_shape,
-    num_classes=num_classes,
-    mean=mean,
-    std=std,
-    stochastic_depth=stochastic_depth,
-    dtype=dtype,
-  )
+    return resnet(names.RESNETS[model], **arguments)
+  if model in names.SMALL_RESNETS:
+    return small_resnet(names.SMALL_RESNETS[model], **arguments)
+  raise ValueError(f"model must be one of {', '.join(MODELS)}; got {model!r}")

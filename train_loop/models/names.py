@@ -23,8 +23,8 @@ SMALL_RESNETS: dict[str, int] = {
 
 # Wide and shallow, for 28x28 images; name -> width of the first stage.
 COMPACT_RESNETS: dict[str, int] = {
-  "resnet10": 32,
-  "resnet10_wide": 48,
+  "resnet8": 32,
+  "resnet8_wide": 64,
 }
 
 MODELS: tuple[str, ...] = (*RESNETS, *SMALL_RESNETS, *COMPACT_RESNETS)
