@@ -51,6 +51,20 @@ def test_without_proc_the_name_is_what_python_knows(cpu_info):
   assert not machine.cpu_has("fpu")
 
 
+def test_processors_of_one_name_are_told_apart_by_their_features(cpu_info):
+  cpu_info.write_text(CPU_INFO)
+  with_bfloat16 = machine.fingerprint()
+  cpu_info.write_text(CPU_INFO.replace("avx512_bf16", "avx2"))
+  without = machine.fingerprint()
+  assert machine.cpu_name() == "Zilog Z80 @ 4 MHz"
+  assert with_bfloat16 != without
+
+
+def test_an_arm_processor_has_features_too(cpu_info):
+  cpu_info.write_text("processor\t: 0\nFeatures\t: fp asimd bf16\n")
+  assert machine.cpu_has("bf16")
+
+
 def test_gpus_are_told_by_their_driver(nvidia_smi):
   assert machine.nvidia_gpus() == []
   nvidia_smi("echo 'NVIDIA H100, 550.1, 81559 MiB'")

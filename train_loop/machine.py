@@ -69,6 +69,8 @@ def fingerprint() -> dict[str, Any]:
   return {
     "versions": {**drivers, **versions()},
     "cpu": cpu_name(),
+    # Virtual machines give processors of several generations one name.
+    "cpu_features": sorted(_cpu_features()),
     "cpu_count": usable_cpus(),
     "gpus": nvidia_gpus(),
     "environment": {
@@ -94,7 +96,7 @@ def cpu_name() -> str:
 
 def cpu_has(*features: str) -> bool:
   """Returns whether the processor has one of these, named as Linux does."""
-  return bool(set(features) & set(_cpu_info("flags").split()))
+  return bool(_cpu_features().intersection(features))
 
 
 def is_x86() -> bool:
@@ -122,6 +124,11 @@ def nvidia_gpus() -> list[str]:
   except (OSError, subprocess.TimeoutExpired):
     return []
   return asked.stdout.splitlines() if asked.returncode == 0 else []
+
+
+def _cpu_features() -> set[str]:
+  """Returns what the processor can do, named as Linux does."""
+  return set((_cpu_info("flags") or _cpu_info("Features")).split())
 
 
 def _cpu_info(name: str) -> str:
