@@ -88,7 +88,7 @@ def test_the_global_seed_gives_the_seed_and_leaves_the_weights():
     [x.seed for x in model.layers if isinstance(x, StochasticDepth)]
     for model in (first, again, other)
   ]
-  assert seeds[0] == seeds[1] and len(set(seeds[0] + seeds[2])) == 8
+  assert seeds[0] == seeds[1] and len(set(seeds[0] + seeds[2])) == 6
   for layer in without.layers:
     plain = layer.get_weights()
     weights = first.get_layer(layer.name).get_weights()
