@@ -40,12 +40,10 @@ def network(
   case: Case, *, dtype: str = "float32", any_size: bool = False
 ) -> tf.keras.Model:
   """Builds the case's network from `train_loop.models`."""
-  height, width, channels = case.image_shape
+  shape = case.image_shape
   arguments: dict[str, Any] = {
     "model_variant": case.model_variant,
-    "input_shape": (
-      (None, None, channels) if any_size else (height, width, channels)
-    ),
+    "input_shape": (None, None, shape[-1]) if any_size else shape,
     "num_classes": case.num_classes,
     "mean": case.mean,
     "std": case.std,
