@@ -38,7 +38,8 @@ def device() -> str:
 
 def network(case: Case) -> nn.Module:
   """Builds the case's network where it is trained, channels last."""
-  model = torch_networks.network(case).to(device())
+  # Any, for PyTorch's types know no `to` with memory_format.
+  model: Any = torch_networks.network(case).to(device())
   return model.to(memory_format=torch.channels_last)
 
 
@@ -127,6 +128,7 @@ class ConvolutionMuon(torch.optim.Muon):
   def step(self, closure: Any = None) -> Any:
     """Takes a step with the kernels' gradients."""
     for kernel, matrix in zip(self._kernels, self._matrices):
+      assert kernel.grad is not None  # It comes after backward().
       matrix.grad = as_matrix(kernel.grad)
     return super().step(closure)
 
@@ -166,8 +168,9 @@ def step(options: argparse.Namespace) -> child.Measure:
   model = network(case)
   images, labels = to_device(*case.batch())
   macs = forward_macs(model, images)
+  trained: Any = torch.compile(model) if options.compile else model
   take_step = Step(
-    torch.compile(model) if options.compile else model,
+    trained,
     sgd(model, learning_rate=0.01, weight_decay=0.0),
     precision=options.precision,
   )
