@@ -11,6 +11,8 @@ imports no TensorFlow, so that a bad value is told before anything slow starts.
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
+import importlib.util
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -24,11 +26,47 @@ SCHEDULES = (
   "exponential",
 )
 OPTIMIZERS = ("sgd", "adamw", "lars", "lamb", "muon")
+# Those of TensorFlow Addons that need nothing but a rate; its last release.
+ADDONS_PREFIX = "tfa/"
+ADDONS_OPTIMIZERS = tuple(
+  ADDONS_PREFIX + name
+  for name in (
+    "AdaBelief",
+    "AdamW",
+    "ConditionalGradient",
+    "LAMB",
+    "LazyAdam",
+    "NovoGrad",
+    "ProximalAdagrad",
+    "RectifiedAdam",
+    "SGDW",
+    "Yogi",
+  )
+)
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 class ConfigError(ValueError):
   """A setting or an input that does not do; its message is one line."""
+
+
+def require_addons(optimizer: str) -> None:
+  """Raises a ConfigError where an optimizer's package is missing.
+
+  Args:
+    optimizer: of `OPTIMIZERS` or `ADDONS_OPTIMIZERS`.
+  """
+  if optimizer not in ADDONS_OPTIMIZERS:
+    return
+  version = importlib.metadata.version("tensorflow")
+  found = importlib.util.find_spec("tensorflow_addons") is not None
+  if not found or not version.startswith("2.15."):
+    raise ConfigError(
+      f"optimizer {optimizer!r} needs TensorFlow Addons, which ended with "
+      f"TensorFlow 2.15: pip install 'train_loop[addons]' with a Python below "
+      f"3.12; this is TensorFlow {version} "
+      f"{'with' if found else 'without'} Addons"
+    )
 
 
 def _require(condition: bool, name: str, value: Any, remedy: str) -> None:
@@ -122,11 +160,10 @@ class OptimizerConfig:
   """How a gradient becomes an update.
 
   Attributes:
-    optimizer: one of `OPTIMIZERS`.
-    momentum: of sgd, lars and muon.
-    nesterov: Nesterov's momentum, for sgd, lars and muon.
-    weight_decay: coupled (g + λw) for sgd and lars, decoupled for adamw,
-      lamb and muon.
+    optimizer: one of `OPTIMIZERS` or `ADDONS_OPTIMIZERS`.
+    momentum: of sgd, lars, muon and tfa/SGDW.
+    nesterov: Nesterov's momentum, for the same.
+    weight_decay: coupled (g + λw) for sgd and lars, decoupled for all others.
     decay_kernels_only: leave biases and BatchNorm's γ and β undecayed (He et
       al. 2018, section 3.1).
     clip_global_norm: the largest global norm of the gradient; 0 clips nothing.
@@ -142,7 +179,7 @@ class OptimizerConfig:
   accumulate_steps: int = 1
 
   def __post_init__(self) -> None:
-    _require_choice("optimizer", self.optimizer, OPTIMIZERS)
+    _require_choice("optimizer", self.optimizer, OPTIMIZERS + ADDONS_OPTIMIZERS)
     _require_number(
       "momentum", self.momentum, low=0.0, high=1.0, open_high=True
     )

@@ -329,24 +329,24 @@ def _define_optimizer(values: flags.FlagValues) -> None:
   flags.DEFINE_enum(
     "optimizer",
     OptimizerConfig.optimizer,
-    config.OPTIMIZERS,
-    "The update rule.",
+    config.OPTIMIZERS + config.ADDONS_OPTIMIZERS,
+    "The update rule; tfa/... are TensorFlow Addons', on TensorFlow 2.15 only.",
     flag_values=values,
   )
   number(
     "momentum",
     OptimizerConfig.momentum,
-    "Momentum of sgd, lars and muon.",
+    "Momentum of sgd, lars, muon and tfa/SGDW.",
   )
   switch(
     "nesterov",
     OptimizerConfig.nesterov,
-    "Nesterov's momentum, for sgd, lars and muon.",
+    "Nesterov's momentum, for the same.",
   )
   number(
     "weight_decay",
     OptimizerConfig.weight_decay,
-    "λ: coupled (g + λw) for sgd and lars, decoupled for adamw, lamb and muon.",
+    "λ: coupled (g + λw) for sgd and lars, decoupled for all others.",
   )
   switch(
     "decay_kernels_only",

@@ -23,7 +23,7 @@ from absl import app, flags, logging
 
 from train_loop import flags as flags_lib
 from train_loop import machine, preflight, run_card, trial_cache, trials
-from train_loop.config import ConfigError, TrainConfig
+from train_loop.config import ConfigError, TrainConfig, require_addons
 from train_loop.signals import StopRequest
 
 if TYPE_CHECKING:
@@ -266,6 +266,7 @@ def compose(choice: dict[str, Any] | None) -> Parts:
   )
   # Raises before TensorFlow.
   plain_config = config(precision="float32", jit_compile=False)
+  require_addons(FLAGS.optimizer)
   input_shape: tuple[int | None, ...] = inputs.image_shape
   if FLAGS.progressive_image_sizes:
     input_shape = (None, None, inputs.image_shape[-1])

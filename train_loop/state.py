@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 import tricks
+from train_loop import addons
 from train_loop import config as config_lib
 from tricks import keras_compat
 
@@ -78,8 +79,9 @@ class TrainState:
     decayed: for each parameter, whether weight decay applies.
     statistics: the model's floating-point variables that are not trained
       (BatchNorm's moving mean and variance).
-    optimizer: the update rule, pure.
-    slots: for each parameter the optimizer's variables (momentum and the like).
+    optimizer: the update rule, pure; or one of TensorFlow Addons'.
+    slots: for each parameter the optimizer's variables (momentum and the like);
+      of TensorFlow Addons' all in one tuple.
     averages: the moving averages of parameters and statistics, or none.
     loss_scale: the dynamic loss scale under mixed_float16, else None.
     window: the metrics since they were last logged.
@@ -98,15 +100,22 @@ class TrainState:
     )
     self.frozen = keras_compat.tf_variables(model.non_trainable_variables)
     self.statistics = [v for v in self.frozen if v.dtype.is_floating]
-    self.optimizer = tricks.make_optimizer(
-      config.optimizer.optimizer,
-      momentum=config.optimizer.momentum,
-      nesterov=config.optimizer.nesterov,
-    )
-    self.slots = [
-      tuple(_zeros_like(v) for _ in self.optimizer.slots)
-      for v in self.parameters
-    ]
+    self.optimizer: tricks.Optimizer | addons.AddonsOptimizer
+    if config.optimizer.optimizer in config_lib.ADDONS_OPTIMIZERS:
+      self.optimizer = addons.AddonsOptimizer(
+        config.optimizer, self.parameters, self.decayed
+      )
+      self.slots = [tuple(self.optimizer.variables)]
+    else:
+      self.optimizer = tricks.make_optimizer(
+        config.optimizer.optimizer,
+        momentum=config.optimizer.momentum,
+        nesterov=config.optimizer.nesterov,
+      )
+      self.slots = [
+        tuple(_zeros_like(v) for _ in self.optimizer.slots)
+        for v in self.parameters
+      ]
     averaged = self.averaged if config.regularization.ema_decay else []
     self.averages = [_copy(v) for v in averaged]
     half = config.precision.precision == "mixed_float16"

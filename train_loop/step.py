@@ -15,6 +15,7 @@ from typing import Any, Callable
 import tensorflow as tf
 
 import tricks
+from train_loop.addons import AddonsOptimizer
 from train_loop.config import TrainConfig
 from train_loop.state import TrainState
 
@@ -250,6 +251,24 @@ def apply_gradients(
   config: TrainConfig,
 ) -> None:
   """Updates parameters, slots and averages with gradients that are finite."""
+  update_parameters(state, gradients, learning_rate, step, config)
+  if state.averages:
+    decay = tricks.ema_decay_at(step, config.regularization.ema_decay)
+    for average, variable in zip(state.averages, state.averaged):
+      average.assign(tricks.ema(average, variable, decay=decay))
+
+
+def update_parameters(
+  state: TrainState,
+  gradients: list[tf.Tensor],
+  learning_rate: tf.Tensor,
+  step: tf.Tensor,
+  config: TrainConfig,
+) -> None:
+  """Decays and updates every parameter, and the optimizer's slots."""
+  if isinstance(state.optimizer, AddonsOptimizer):
+    state.optimizer.apply(gradients, learning_rate)
+    return
   for parameter, gradient, slots, decayed in zip(
     state.parameters, gradients, state.slots, state.decayed
   ):
@@ -263,10 +282,6 @@ def apply_gradients(
     )
     parameter.assign(new_parameter)
     assign_all(slots, new_slots)
-  if state.averages:
-    decay = tricks.ema_decay_at(step, config.regularization.ema_decay)
-    for average, variable in zip(state.averages, state.averaged):
-      average.assign(tricks.ema(average, variable, decay=decay))
 
 
 def assign_all(
