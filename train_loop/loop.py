@@ -132,7 +132,7 @@ def make_run_steps(
 
 def make_schedule(config: config_lib.TrainConfig) -> step.Schedule:
   """Returns the learning rate as a function of the step."""
-  return tricks.make_schedule(
+  schedule = tricks.make_schedule(
     config.schedule.schedule,
     peak_learning_rate=tricks.scale_learning_rate(
       config.schedule.base_learning_rate, config.loop.global_batch_size
@@ -145,6 +145,7 @@ def make_schedule(config: config_lib.TrainConfig) -> step.Schedule:
     decay_factor=config.schedule.decay_factor,
     polynomial_power=config.schedule.polynomial_power,
   )
+  return step.unconverted(schedule)
 
 
 def make_evaluate(

@@ -23,6 +23,10 @@ Batch = dict[str, tf.Tensor]
 Metrics = dict[str, tf.Tensor]
 Schedule = Callable[[Any], tf.Tensor]
 
+# AutoGraph takes seconds to read these at every start, and finds nothing to
+# convert. What calls the model stays converted: a layer may need that.
+unconverted = tf.autograph.experimental.do_not_convert
+
 # What `eval_step` sums.
 EVAL_SUMS = ("loss", "top1", "top5", "examples")
 
@@ -102,6 +106,7 @@ def train_step(
   }
 
 
+@unconverted
 def mixed_batch(
   batch: Batch, step: tf.Tensor, num_classes: int, config: TrainConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -137,6 +142,7 @@ def mixed_batch(
   return images, targets
 
 
+@unconverted
 def resized(images: tf.Tensor, image_size: int | None) -> tf.Tensor:
   """Resizes to a height, the aspect ratio kept, each pixel counted.
 
@@ -232,6 +238,7 @@ def own_losses(model: tf.keras.Model, config: TrainConfig) -> tf.Tensor:
   return total / (replicas * config.optimizer.accumulate_steps)
 
 
+@unconverted
 def average_statistics(
   state: TrainState, replica: tf.distribute.ReplicaContext
 ) -> None:
@@ -243,6 +250,7 @@ def average_statistics(
     assign_all(state.statistics, means)
 
 
+@unconverted
 def apply_gradients(
   state: TrainState,
   gradients: list[tf.Tensor],
@@ -284,6 +292,7 @@ def update_parameters(
     assign_all(slots, new_slots)
 
 
+@unconverted
 def assign_all(
   variables: Iterable[tf.Variable], values: Iterable[tf.Tensor]
 ) -> None:
