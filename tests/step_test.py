@@ -182,6 +182,27 @@ def test_every_optimizer_lowers_the_loss(optimizer):
   assert len(state.slots[0]) == len(state.optimizer.slots)
 
 
+class Switch(tf.keras.layers.Layer):
+  """A layer that AutoGraph must read: Python's `if` on a tensor."""
+
+  def call(self, x):
+    if tf.reduce_mean(x) > 0.0:
+      return x
+    return -x
+
+
+def test_a_layer_may_branch_in_python():
+  if not tf.__version__.startswith("2.15."):
+    pytest.skip("Keras 3 lets AutoGraph read no layer")
+  config = tiny.config()
+  images = tf.keras.Input(tiny.SHAPE)
+  x = tf.keras.layers.Flatten()(Switch()(images - 128.0))
+  model = tf.keras.Model(images, tf.keras.layers.Dense(tiny.NUM_CLASSES)(x))
+  state = TrainState(model, config)
+  loop.make_run_steps(state, config)(iter(tiny.dataset()), tf.constant(2))
+  assert int(state.step) == 2
+
+
 def test_the_rate_applied_is_the_schedules_at_the_step_before():
   state, _, train_step = make(warmup_steps=4, base_learning_rate=0.8)
   rates = [float(train_step(tiny.batch())["learning_rate"]) for _ in range(4)]

@@ -24,7 +24,7 @@ Metrics = dict[str, tf.Tensor]
 Schedule = Callable[[Any], tf.Tensor]
 
 # AutoGraph takes seconds to read these at every start, and finds nothing to
-# convert. What calls the model stays converted: a layer may need that.
+# convert. What calls the model stays converted: Keras 2's layers may need it.
 unconverted = tf.autograph.experimental.do_not_convert
 
 # What `eval_step` sums.
