@@ -72,7 +72,7 @@ def test_the_names_are_all_that_need_nothing_but_a_rate(tfa):
       "learning_rate",
       "weight_decay",
     }:
-      found.append(config_lib.ADDONS_PREFIX + name)
+      found.append("tfa/" + name)
   assert sorted(found) == list(config_lib.ADDONS_OPTIMIZERS)
 
 

@@ -55,8 +55,7 @@ class AddonsOptimizer:
       )
     import tensorflow_addons as tfa
 
-    name = config.optimizer[len(config_lib.ADDONS_PREFIX) :]
-    make = getattr(tfa.optimizers, name)
+    make = getattr(tfa.optimizers, config.optimizer.removeprefix("tfa/"))
     # A callable is asked for the rate in every step.
     self._rate = tf.Variable(0.0, trainable=False)
     options: dict[str, Any] = {
@@ -68,9 +67,9 @@ class AddonsOptimizer:
     accepted = inspect.signature(make).parameters
     self._optimizer = make(**{k: options[k] for k in options if k in accepted})
     # Now, not in the first step: a checkpoint is restored before that.
-    self._optimizer._create_all_weights(list(parameters))
-    self.variables: list[tf.Variable] = self._optimizer.variables()
     self._parameters = list(parameters)
+    self._optimizer._create_all_weights(self._parameters)
+    self.variables: list[tf.Variable] = self._optimizer.variables()
     self._decays = [config.weight_decay * is_decayed for is_decayed in decayed]
 
   def apply(

@@ -26,22 +26,18 @@ SCHEDULES = (
   "exponential",
 )
 OPTIMIZERS = ("sgd", "adamw", "lars", "lamb", "muon")
-# Those of TensorFlow Addons that need nothing but a rate; its last release.
-ADDONS_PREFIX = "tfa/"
-ADDONS_OPTIMIZERS = tuple(
-  ADDONS_PREFIX + name
-  for name in (
-    "AdaBelief",
-    "AdamW",
-    "ConditionalGradient",
-    "LAMB",
-    "LazyAdam",
-    "NovoGrad",
-    "ProximalAdagrad",
-    "RectifiedAdam",
-    "SGDW",
-    "Yogi",
-  )
+# Those of TensorFlow Addons' last release that can be made of a rate alone.
+ADDONS_OPTIMIZERS = (
+  "tfa/AdaBelief",
+  "tfa/AdamW",
+  "tfa/ConditionalGradient",
+  "tfa/LAMB",
+  "tfa/LazyAdam",
+  "tfa/NovoGrad",
+  "tfa/ProximalAdagrad",
+  "tfa/RectifiedAdam",
+  "tfa/SGDW",
+  "tfa/Yogi",
 )
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
@@ -162,7 +158,7 @@ class OptimizerConfig:
   Attributes:
     optimizer: one of `OPTIMIZERS` or `ADDONS_OPTIMIZERS`.
     momentum: of sgd, lars, muon and tfa/SGDW.
-    nesterov: Nesterov's momentum, for the same.
+    nesterov: Nesterov's momentum, for sgd, lars, muon and tfa/SGDW.
     weight_decay: coupled (g + λw) for sgd and lars, decoupled for all others.
     decay_kernels_only: leave biases and BatchNorm's γ and β undecayed (He et
       al. 2018, section 3.1).

@@ -341,7 +341,7 @@ def _define_optimizer(values: flags.FlagValues) -> None:
   switch(
     "nesterov",
     OptimizerConfig.nesterov,
-    "Nesterov's momentum, for the same.",
+    "Nesterov's momentum, for sgd, lars, muon and tfa/SGDW.",
   )
   number(
     "weight_decay",

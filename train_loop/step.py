@@ -23,8 +23,9 @@ Batch = dict[str, tf.Tensor]
 Metrics = dict[str, tf.Tensor]
 Schedule = Callable[[Any], tf.Tensor]
 
-# AutoGraph takes seconds to read these at every start, and finds nothing to
-# convert. What calls the model stays converted: Keras 2's layers may need it.
+# Marks a function that calls no model, for AutoGraph to leave as it is: reading
+# them takes seconds at every start, and there is nothing to convert. Where the
+# model is called, AutoGraph stays on: a layer of Keras 2 may need it.
 unconverted = tf.autograph.experimental.do_not_convert
 
 # What `eval_step` sums.
@@ -259,37 +260,26 @@ def apply_gradients(
   config: TrainConfig,
 ) -> None:
   """Updates parameters, slots and averages with gradients that are finite."""
-  update_parameters(state, gradients, learning_rate, step, config)
+  if isinstance(state.optimizer, AddonsOptimizer):
+    state.optimizer.apply(gradients, learning_rate)
+  else:
+    for parameter, gradient, slots, decayed in zip(
+      state.parameters, gradients, state.slots, state.decayed
+    ):
+      new_parameter, new_slots = state.optimizer.update(
+        parameter.read_value(),
+        gradient,
+        tuple(slot.read_value() for slot in slots),
+        learning_rate=learning_rate,
+        weight_decay=config.optimizer.weight_decay if decayed else 0.0,
+        step=step,
+      )
+      parameter.assign(new_parameter)
+      assign_all(slots, new_slots)
   if state.averages:
     decay = tricks.ema_decay_at(step, config.regularization.ema_decay)
     for average, variable in zip(state.averages, state.averaged):
       average.assign(tricks.ema(average, variable, decay=decay))
-
-
-def update_parameters(
-  state: TrainState,
-  gradients: list[tf.Tensor],
-  learning_rate: tf.Tensor,
-  step: tf.Tensor,
-  config: TrainConfig,
-) -> None:
-  """Decays and updates every parameter, and the optimizer's slots."""
-  if isinstance(state.optimizer, AddonsOptimizer):
-    state.optimizer.apply(gradients, learning_rate)
-    return
-  for parameter, gradient, slots, decayed in zip(
-    state.parameters, gradients, state.slots, state.decayed
-  ):
-    new_parameter, new_slots = state.optimizer.update(
-      parameter.read_value(),
-      gradient,
-      tuple(slot.read_value() for slot in slots),
-      learning_rate=learning_rate,
-      weight_decay=config.optimizer.weight_decay if decayed else 0.0,
-      step=step,
-    )
-    parameter.assign(new_parameter)
-    assign_all(slots, new_slots)
 
 
 @unconverted
