@@ -204,7 +204,7 @@ def test_a_recipes_header_tells_command_hardware_and_result():
 
 
 def test_adopting_a_runs_flags_keeps_those_given():
-  saved = flags_lib.comparable(parse("--epochs=7", "--seed=5"))
+  saved = flags_lib.as_dict(parse("--epochs=7", "--seed=5"))
   values = parse("--seed=6", "--workdir=elsewhere")
   flags_lib.adopt(saved, values)
   assert (values.epochs, values.seed) == (7.0, 6)

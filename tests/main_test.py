@@ -13,20 +13,20 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from absl import flags
 
 from data import DATASETS, Inputs, inputs
 from data.names import AUTO_AUGMENTS, CACHES, LOAD_FLAGS
-from tests import pictures
+from tests import pictures, tiny
 from tests.project import ROOT
 from train_loop import flags as flags_lib
 from train_loop import reporting
 
-SMALL = (
-  "--dataset=digits",
-  "--model=resnet20",
-  "--epochs=0.2",
+FEW_STEPS = (
+  "--model=resnet8",
+  "--epochs=1",
   "--warmup_epochs=0",
   "--global_batch_size=32",
   "--precision=float32",
@@ -34,7 +34,7 @@ SMALL = (
   "--onednn=true",
   "--log_every_steps=2",
 )
-FINISHED = (*SMALL, "--label_smoothing=0.1", "--stochastic_depth=0.5")
+REGULARIZED = ("--label_smoothing=0.1", "--stochastic_depth=0.5")
 
 
 def command(*arguments, cwd=ROOT, **environment):
@@ -54,9 +54,19 @@ def own_lines(text):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def small(tmp_path_factory):
+  """Flags of a run of a few steps."""
+  path = tmp_path_factory.mktemp("small") / "data.npz"
+  train, test = tiny.arrays(256), tiny.arrays(100, seed=1)
+  arrays = zip(("x_train", "y_train", "x_test", "y_test"), (*train, *test))
+  np.savez(path, **dict(arrays))
+  return ("--dataset=npz", f"--data_dir={path}", *FEW_STEPS)
+
+
+@pytest.fixture(scope="module")
+def finished(small, tmp_path_factory):
   workdir = tmp_path_factory.mktemp("finished")
-  done = command(*FINISHED, f"--workdir={workdir}")
+  done = command(*small, *REGULARIZED, f"--workdir={workdir}")
   assert done.returncode == 0, done.stderr
   return workdir, done
 
@@ -83,10 +93,10 @@ def test_a_run_says_how_it_ended_and_leaves_its_outputs(finished):
   assert list((workdir / "tensorboard/eval").glob("events.*"))
 
 
-def test_the_same_command_again_says_so_and_changes_nothing(finished):
+def test_the_same_command_again_says_so_and_changes_nothing(finished, small):
   workdir, _ = finished
   before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
-  done = command(*FINISHED, f"--workdir={workdir}")
+  done = command(*small, *REGULARIZED, f"--workdir={workdir}")
   assert done.returncode == 0
   assert "was finished before" in done.stdout
   assert before == {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
@@ -103,21 +113,21 @@ def test_mode_eval_takes_the_runs_own_flags(finished):
   assert before == {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
 
 
-def test_mode_eval_may_flip_but_the_run_may_not(finished):
+def test_mode_eval_may_flip_but_the_run_may_not(finished, small):
   workdir, _ = finished
   done = command("--mode=eval", f"--workdir={workdir}", "--flip_tta")
   assert done.returncode == 0, done.stderr
   final = json.loads((workdir / "run_card.json").read_text())["final"]
   assert f"loss {final['eval_loss']:.4f}" not in done.stdout
   assert f"on {final['eval_examples']} examples" in done.stdout
-  again = command(*FINISHED, f"--workdir={workdir}", "--flip_tta")
+  again = command(*small, *REGULARIZED, f"--workdir={workdir}", "--flip_tta")
   assert again.returncode == 2
   assert "flip_tta=False, not True" in again.stderr
 
 
-def test_a_run_is_a_teacher(finished, tmp_path):
+def test_a_run_is_a_teacher(finished, tmp_path, small):
   workdir, _ = finished
-  done = command(*SMALL, f"--workdir={tmp_path}", f"--teacher={workdir}")
+  done = command(*small, f"--workdir={tmp_path}", f"--teacher={workdir}")
   assert done.returncode == 0, done.stderr
   alone = reporting.read_metrics(workdir)[0]["loss"]
   assert reporting.read_metrics(tmp_path)[0]["loss"] > alone
@@ -168,7 +178,7 @@ def folder(tmp_path_factory):
   )
 
 
-FILES = (*SMALL[1:], "--epochs=1", "--image_size=16", "--flip")
+FILES = (*FEW_STEPS, "--image_size=16", "--flip")
 
 
 def test_files_and_the_records_made_of_them_train_alike(folder, tmp_path):
@@ -257,43 +267,44 @@ def test_help_lists_the_flags_and_imports_no_tensorflow():
   assert done.stderr == ""
 
 
-def test_other_flags_in_the_same_workdir_are_status_2(finished):
+def test_other_flags_in_the_same_workdir_are_status_2(finished, small):
   workdir, _ = finished
-  done = command(*FINISHED, f"--workdir={workdir}", "--label_smoothing=0.2")
+  done = command(
+    *small, *REGULARIZED, f"--workdir={workdir}", "--label_smoothing=0.2"
+  )
   assert done.returncode == 2
   (line,) = own_lines(done.stderr)
   assert "label_smoothing=0.1, not 0.2" in line
 
 
-def test_a_run_does_not_go_on_with_other_data(finished, tmp_path):
+def test_a_run_does_not_go_on_with_other_data(finished, tmp_path, small):
   card = json.loads((finished[0] / "run_card.json").read_text())
   card["finished"] = False
   card["data"]["train_sha256"] = "0" * 64
   (tmp_path / "run_card.json").write_text(json.dumps(card))
-  done = command(*FINISHED, f"--workdir={tmp_path}")
+  done = command(*small, *REGULARIZED, f"--workdir={tmp_path}")
   assert done.returncode == 2, done.stderr
   (line,) = own_lines(done.stderr)
   assert "train_sha256='000" in line
   assert [p.name for p in tmp_path.iterdir()] == ["run_card.json"]
 
 
-def test_a_workdir_that_is_a_file_is_status_2(tmp_path):
+def test_a_workdir_that_is_a_file_is_status_2(tmp_path, small):
   file = tmp_path / "file"
   file.write_text("")
-  done = command(*SMALL, f"--workdir={file}")
+  done = command(*small, f"--workdir={file}")
   assert done.returncode == 2
   (line,) = own_lines(done.stderr)
   assert str(file) in line
   assert "Traceback" not in done.stderr
 
 
-def test_what_auto_took_is_told_and_a_continued_run_keeps_it(tmp_path):
+def test_what_auto_took_is_told_and_a_continued_run_keeps_it(tmp_path, small):
   workdir = tmp_path / "run"
   arguments = [
-    *SMALL,
+    *small,
     "--precision=auto",
     "--onednn=false",
-    "--model=resnet8",
     "--mode=train",
     f"--workdir={workdir}",
   ]
@@ -321,8 +332,8 @@ def test_what_auto_took_is_told_and_a_continued_run_keeps_it(tmp_path):
   assert (card["choice"], card["preflight"]) == (choice, rows)
 
 
-def test_a_diverging_run_is_status_3(tmp_path):
-  done = command(*SMALL, f"--workdir={tmp_path}", "--base_learning_rate=1e30")
+def test_a_diverging_run_is_status_3(tmp_path, small):
+  done = command(*small, f"--workdir={tmp_path}", "--base_learning_rate=1e30")
   assert done.returncode == 3, done.stderr
   (line,) = own_lines(done.stderr)
   assert "diverged" in line
@@ -332,8 +343,10 @@ def test_a_diverging_run_is_status_3(tmp_path):
 @pytest.mark.parametrize(
   ("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 )
-def test_a_signal_saves_and_the_same_command_goes_on(signum, status, tmp_path):
-  arguments = [*SMALL, f"--workdir={tmp_path}", "--epochs=3"]
+def test_a_signal_saves_and_the_same_command_goes_on(
+  signum, status, tmp_path, small
+):
+  arguments = [*small, f"--workdir={tmp_path}", "--epochs=20"]
   process = subprocess.Popen(
     [sys.executable, "-m", "train_loop.main", *arguments],
     cwd=ROOT,
@@ -359,8 +372,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(signum, status, tmp_path):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02, 0.5, 4.0])
-def test_ctrl_c_while_auto_measures_is_one_line(seconds, tmp_path):
-  arguments = [*SMALL, "--precision=auto", f"--workdir={tmp_path / 'run'}"]
+def test_ctrl_c_while_auto_measures_is_one_line(seconds, tmp_path, small):
+  arguments = [*small, "--precision=auto", f"--workdir={tmp_path / 'run'}"]
   process = subprocess.Popen(
     [sys.executable, "-m", "train_loop.main", *arguments],
     cwd=ROOT,

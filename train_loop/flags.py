@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -490,12 +490,12 @@ def as_dict(values: flags.FlagValues) -> dict[str, Any]:
   return {name: values[name].value for name in sorted(names(values))}
 
 
-def comparable(values: flags.FlagValues) -> dict[str, Any]:
+def comparable(saved: Mapping[str, Any]) -> dict[str, Any]:
   """Returns the flags that a run may not change when it is continued."""
-  return {k: v for k, v in as_dict(values).items() if k not in FREE_FLAGS}
+  return {name: saved[name] for name in saved if name not in FREE_FLAGS}
 
 
-def adopt(saved: dict[str, Any], values: flags.FlagValues) -> None:
+def adopt(saved: Mapping[str, Any], values: flags.FlagValues) -> None:
   """Gives every flag that the command line left out the value of a run."""
   for name in names(values):
     if name in saved and not values[name].present:

@@ -109,9 +109,13 @@ def main(argv: Sequence[str]) -> int:
 def train() -> int:
   """Trains, or goes on with, the run in workdir; returns the exit status."""
   card = run_card.read(FLAGS.workdir) or {}
-  asked = flags_lib.comparable(FLAGS)
+  asked = flags_lib.as_dict(FLAGS)
   if card:
-    run_card.require_same(FLAGS.workdir, card.get("flags", {}), asked)
+    run_card.require_same(
+      FLAGS.workdir,
+      flags_lib.comparable(card.get("flags", {})),
+      flags_lib.comparable(asked),
+    )
   if card.get("finished"):
     print(f"{FLAGS.workdir} was finished before: {_summary(card['final'])}")
     return 0
@@ -158,9 +162,10 @@ def evaluate() -> int:
   if card is None:
     raise ConfigError(f"workdir must hold a run, got {FLAGS.workdir!r}")
   flags_lib.adopt(card["flags"], FLAGS)
-  asked = flags_lib.comparable(FLAGS)
+  asked = flags_lib.comparable(flags_lib.as_dict(FLAGS))
   may_change = {name: asked[name] for name in flags_lib.EVAL_FLAGS}
-  run_card.require_same(FLAGS.workdir, {**card["flags"], **may_change}, asked)
+  saved = flags_lib.comparable(card["flags"])
+  run_card.require_same(FLAGS.workdir, {**saved, **may_change}, asked)
   parts = compose(card["choice"])
 
   from train_loop import loop
