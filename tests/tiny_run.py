@@ -23,13 +23,23 @@ from train_loop import train_and_evaluate
 
 
 def main() -> None:
-  """Trains; every part of the state that a checkpoint must hold is in use."""
+  """Trains as the command line says."""
   parser = argparse.ArgumentParser()
   parser.add_argument("workdir")
   parser.add_argument("--seconds", type=float)
   parser.add_argument("--dataset")
   parser.add_argument("--data_dir")
-  arguments = parser.parse_args()
+  train(**vars(parser.parse_args()))
+
+
+def train(
+  workdir: str | os.PathLike[str],
+  *,
+  seconds: float | None = None,
+  dataset: str | None = None,
+  data_dir: str | None = None,
+) -> None:
+  """Trains; every part of the state that a checkpoint must hold is in use."""
   config = tiny.config(
     total_steps=240,
     log_every_steps=7,
@@ -43,27 +53,24 @@ def main() -> None:
   timers: list[threading.Timer] = []
 
   def should_stop() -> bool:
-    if arguments.seconds is not None and not timers:
-      timers.append(
-        threading.Timer(
-          arguments.seconds, os.kill, (os.getpid(), signal.SIGKILL)
-        )
-      )
+    if seconds is not None and not timers:
+      kill = os.kill, (os.getpid(), signal.SIGKILL)
+      timers.append(threading.Timer(seconds, *kill))
       timers[0].start()
     return False
 
-  inputs = make_inputs(arguments.dataset, arguments.data_dir)
+  inputs = make_inputs(dataset, data_dir)
   train_and_evaluate(
     tiny.model(drop_probability=0.3),
     inputs.train_dataset(),
     inputs.eval_dataset(),
     config,
-    arguments.workdir,
+    workdir,
     should_stop=should_stop,
   )
 
 
-def make_inputs(dataset: str | None, data_dir: str) -> data.Inputs:
+def make_inputs(dataset: str | None, data_dir: str | None) -> data.Inputs:
   """Returns batches of 32, augmented in every way that the data allow."""
   options = {
     "global_batch_size": 32,
