@@ -19,7 +19,7 @@ from absl import flags
 
 from data import DATASETS, Inputs, inputs
 from data.names import AUTO_AUGMENTS, CACHES, LOAD_FLAGS
-from tests import pictures, tiny
+from tests import forked, pictures, tiny
 from tests.project import ROOT
 from train_loop import flags as flags_lib
 from train_loop import reporting
@@ -37,8 +37,13 @@ FEW_STEPS = (
 REGULARIZED = ("--label_smoothing=0.1", "--stochastic_depth=0.5")
 
 
-def command(*arguments, cwd=ROOT, **environment):
+def command(*arguments):
   """Runs the command; returns the finished process."""
+  return forked.run("train_loop.main", *arguments)
+
+
+def fresh_command(*arguments, cwd=ROOT, **environment):
+  """As `command`, in a process that imports TensorFlow itself, or does not."""
   return subprocess.run(
     [sys.executable, "-m", "train_loop.main", *map(str, arguments)],
     cwd=cwd,
@@ -161,7 +166,7 @@ def test_a_run_is_a_teacher(finished, tmp_path, small):
 def test_a_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
   if arguments:
     arguments = ["--dataset=digits", f"--workdir={tmp_path / 'w'}", *arguments]
-  done = command(*arguments)
+  done = fresh_command(*arguments)
   assert done.returncode == 2, done.stderr
   assert done.stdout == ""
   assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -261,7 +266,7 @@ def test_the_choices_of_data_flags_are_those_of_data():
 
 
 def test_help_lists_the_flags_and_imports_no_tensorflow():
-  done = command("--help", TF_CPP_MIN_LOG_LEVEL="0")
+  done = fresh_command("--help", TF_CPP_MIN_LOG_LEVEL="0")
   assert "--base_learning_rate" in done.stdout
   assert "--progressive_image_sizes" in done.stdout
   assert done.stderr == ""
@@ -309,7 +314,7 @@ def test_what_auto_took_is_told_and_a_continued_run_keeps_it(tmp_path, small):
     f"--workdir={workdir}",
   ]
   cache = {"XDG_CACHE_HOME": str(tmp_path)}
-  done = command(*arguments, **cache)
+  done = fresh_command(*arguments, **cache)
   assert done.returncode == 0, done.stderr
   path = workdir / "run_card.json"
   card = json.loads(path.read_text())
@@ -324,7 +329,7 @@ def test_what_auto_took_is_told_and_a_continued_run_keeps_it(tmp_path, small):
   choice = {**card["choice"], "onednn": not card["choice"]["onednn"]}
   shutil.rmtree(workdir / "checkpoints")
   path.write_text(json.dumps({**card, "choice": choice, "finished": False}))
-  done = command(*arguments, **cache)
+  done = fresh_command(*arguments, **cache)
   assert done.returncode == 0, done.stderr
   assert "auto:" not in done.stderr
   card = json.loads(path.read_text())
@@ -410,6 +415,6 @@ def test_another_data_on_the_path_is_named_and_a_library_does_not_care(
   )
   assert done.returncode == 0, done.stderr
   (tmp_path / "data.py").write_text("")
-  done = command("--help", cwd=tmp_path)
+  done = fresh_command("--help", cwd=tmp_path)
   assert done.returncode != 0
   assert f"ImportError: the name 'data' belongs to {tmp_path}" in done.stderr

@@ -8,25 +8,20 @@ import json
 import pathlib
 import random
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from data import convert, image_folder
-from tests import pictures, tiny, tiny_run
+from tests import forked, pictures, tiny, tiny_run
 from train_loop import Stopped, loop, reporting, train_and_evaluate
-
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 def is_killed(workdir, **options):
   """Runs `tests.tiny_run` in a process; returns whether it killed itself."""
-  command = [sys.executable, "-m", "tests.tiny_run", str(workdir)]
-  command += [f"--{name}={value}" for name, value in options.items()]
-  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+  flags = [f"--{name}={value}" for name, value in options.items()]
+  done = forked.run("tests.tiny_run", workdir, *flags)
   assert done.returncode in (0, -signal.SIGKILL), done.stderr
   return done.returncode != 0
 

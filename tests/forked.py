@@ -1,0 +1,52 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a module in a process of its own that has TensorFlow already.
+
+To import TensorFlow takes longer than most of what tests let a process do. So
+one process imports it, and is forked for each run before it does anything else.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+import tempfile
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+  ["tensorflow", "keras", "train_loop.loop", "data.pipeline"]
+)
+
+
+def run(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+  """Does what `python -m module arguments` does, a start-up later.
+
+  TensorFlow has oneDNN on, as conftest.py sets it, whatever the module asks.
+
+  Args:
+    module: its full name.
+    *arguments: of its command line.
+
+  Returns:
+    The finished process: returncode, stdout and stderr.
+  """
+  command = [module, *map(str, arguments)]
+  with tempfile.TemporaryDirectory() as folder:
+    paths = [os.path.join(folder, name) for name in ("stdout", "stderr")]
+    process = _CONTEXT.Process(target=_run, args=(command, paths))
+    process.start()
+    process.join()
+    texts = [pathlib.Path(p).read_text(encoding="utf-8") for p in paths]
+  return subprocess.CompletedProcess(command, process.exitcode or 0, *texts)
+
+
+def _run(command: list[str], paths: list[str]) -> None:
+  """The forked process."""
+  for descriptor, path in zip((1, 2), paths):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+  sys.argv[:] = command
+  runpy.run_module(command[0], run_name="__main__", alter_sys=True)
