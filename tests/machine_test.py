@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -80,3 +82,13 @@ def test_the_fingerprint_tells_what_slows_tensorflow_down(monkeypatch):
   assert fingerprint["environment"]["XLA_FLAGS"] == "--xla_cpu_slow"
   assert "PWD" not in fingerprint["environment"]
   assert {"tensorflow", "keras", "python"} <= set(fingerprint["versions"])
+
+
+def test_a_run_starts_without_what_keras_draws_with():
+  code = (
+    "import sys; from train_loop import machine;"
+    "machine.import_tensorflow(onednn=False);"
+    "assert 'keras' in sys.modules and 'matplotlib' not in sys.modules;"
+    "from matplotlib import figure"
+  )
+  subprocess.run([sys.executable, "-c", code], check=True)
