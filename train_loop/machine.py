@@ -35,11 +35,9 @@ def import_tensorflow(*, onednn: bool) -> None:
   os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1" if onednn else "0"
   # Its C++ notices at start-up, unless the user asks for them.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-  # Keras 3 imports it for its galleries, which takes a tenth of a run's start.
+  # Keras 3 imports it with TensorFlow, to draw: a tenth of a run's start.
   with _hidden("matplotlib"):
     import tensorflow as tf
-
-    _ = tf.keras.layers  # Which imports it: `tf.keras` alone does not.
 
   tf.get_logger().setLevel("ERROR")
 
