@@ -34,7 +34,6 @@ FEW_STEPS = (
   "--onednn=true",
   "--log_every_steps=2",
 )
-REGULARIZED = ("--label_smoothing=0.1", "--stochastic_depth=0.5")
 
 
 def command(*arguments):
@@ -62,16 +61,22 @@ def own_lines(text):
 def small(tmp_path_factory):
   """Flags of a run of a few steps."""
   path = tmp_path_factory.mktemp("small") / "data.npz"
-  train, test = tiny.arrays(256), tiny.arrays(100, seed=1)
-  arrays = zip(("x_train", "y_train", "x_test", "y_test"), (*train, *test))
-  np.savez(path, **dict(arrays))
+  x_train, y_train = tiny.arrays(256)
+  x_test, y_test = tiny.arrays(100, seed=1)
+  np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
   return ("--dataset=npz", f"--data_dir={path}", *FEW_STEPS)
 
 
 @pytest.fixture(scope="module")
-def finished(small, tmp_path_factory):
+def regularized(small):
+  """Flags of the run that is `finished`."""
+  return (*small, "--label_smoothing=0.1", "--stochastic_depth=0.5")
+
+
+@pytest.fixture(scope="module")
+def finished(regularized, tmp_path_factory):
   workdir = tmp_path_factory.mktemp("finished")
-  done = command(*small, *REGULARIZED, f"--workdir={workdir}")
+  done = command(*regularized, f"--workdir={workdir}")
   assert done.returncode == 0, done.stderr
   return workdir, done
 
@@ -98,10 +103,12 @@ def test_a_run_says_how_it_ended_and_leaves_its_outputs(finished):
   assert list((workdir / "tensorboard/eval").glob("events.*"))
 
 
-def test_the_same_command_again_says_so_and_changes_nothing(finished, small):
+def test_the_same_command_again_says_so_and_changes_nothing(
+  finished, regularized
+):
   workdir, _ = finished
   before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
-  done = command(*small, *REGULARIZED, f"--workdir={workdir}")
+  done = command(*regularized, f"--workdir={workdir}")
   assert done.returncode == 0
   assert "was finished before" in done.stdout
   assert before == {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
@@ -118,14 +125,14 @@ def test_mode_eval_takes_the_runs_own_flags(finished):
   assert before == {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
 
 
-def test_mode_eval_may_flip_but_the_run_may_not(finished, small):
+def test_mode_eval_may_flip_but_the_run_may_not(finished, regularized):
   workdir, _ = finished
   done = command("--mode=eval", f"--workdir={workdir}", "--flip_tta")
   assert done.returncode == 0, done.stderr
   final = json.loads((workdir / "run_card.json").read_text())["final"]
   assert f"loss {final['eval_loss']:.4f}" not in done.stdout
   assert f"on {final['eval_examples']} examples" in done.stdout
-  again = command(*small, *REGULARIZED, f"--workdir={workdir}", "--flip_tta")
+  again = command(*regularized, f"--workdir={workdir}", "--flip_tta")
   assert again.returncode == 2
   assert "flip_tta=False, not True" in again.stderr
 
@@ -272,22 +279,20 @@ def test_help_lists_the_flags_and_imports_no_tensorflow():
   assert done.stderr == ""
 
 
-def test_other_flags_in_the_same_workdir_are_status_2(finished, small):
+def test_other_flags_in_the_same_workdir_are_status_2(finished, regularized):
   workdir, _ = finished
-  done = command(
-    *small, *REGULARIZED, f"--workdir={workdir}", "--label_smoothing=0.2"
-  )
+  done = command(*regularized, f"--workdir={workdir}", "--label_smoothing=0.2")
   assert done.returncode == 2
   (line,) = own_lines(done.stderr)
   assert "label_smoothing=0.1, not 0.2" in line
 
 
-def test_a_run_does_not_go_on_with_other_data(finished, tmp_path, small):
+def test_a_run_does_not_go_on_with_other_data(finished, tmp_path, regularized):
   card = json.loads((finished[0] / "run_card.json").read_text())
   card["finished"] = False
   card["data"]["train_sha256"] = "0" * 64
   (tmp_path / "run_card.json").write_text(json.dumps(card))
-  done = command(*small, *REGULARIZED, f"--workdir={tmp_path}")
+  done = command(*regularized, f"--workdir={tmp_path}")
   assert done.returncode == 2, done.stderr
   (line,) = own_lines(done.stderr)
   assert "train_sha256='000" in line

@@ -75,7 +75,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
   require_equal(uninterrupted, tmp_path)
 
 
-def kill_and_go_on(workdir, *, most_kills=3, **options):
+def kill_and_go_on(workdir, *, most_kills=4, **options):
   """Kills a run some times, then lets it end."""
   moments = random.Random()
   kills = 0
@@ -98,7 +98,7 @@ def test_so_does_a_run_on_files(dataset, tmp_path):
     folder = output
   options = {"dataset": dataset, "data_dir": folder}
   tiny_run.train(tmp_path / "whole", **options)
-  kill_and_go_on(tmp_path / "parts", most_kills=1, **options)
+  kill_and_go_on(tmp_path / "parts", most_kills=2, **options)
   require_equal(tmp_path / "whole", tmp_path / "parts")
 
 

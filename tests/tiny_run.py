@@ -54,8 +54,9 @@ def train(
 
   def should_stop() -> bool:
     if seconds is not None and not timers:
-      kill = os.kill, (os.getpid(), signal.SIGKILL)
-      timers.append(threading.Timer(seconds, *kill))
+      timers.append(
+        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+      )
       timers[0].start()
     return False
 

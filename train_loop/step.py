@@ -23,9 +23,9 @@ Batch = dict[str, tf.Tensor]
 Metrics = dict[str, tf.Tensor]
 Schedule = Callable[[Any], tf.Tensor]
 
-# Marks a function that calls no model, for AutoGraph to leave as it is: reading
-# them takes seconds at every start, and there is nothing to convert. Where the
-# model is called, AutoGraph stays on: a layer of Keras 2 may need it.
+# Marks functions that call no model, for AutoGraph to leave as they are: to
+# read these takes seconds at every start, and there is nothing to convert.
+# Where the model is called, AutoGraph stays on: a layer of Keras 2 may need it.
 unconverted = tf.autograph.experimental.do_not_convert
 
 # What `eval_step` sums.
