@@ -72,7 +72,7 @@ def build_targets() -> dict[str, Target]:
     return record
 
   kinds = ("alias", "filegroup", "py_binary", "py_library", "py_test")
-  rules = {kind: rule(kind) for kind in (*kinds, "test_suite")}
+  rules = {kind: rule(kind) for kind in kinds}
   others = {"glob": _glob, "load": _ignore, "package": _ignore}
   source = (ROOT / "BUILD").read_text(encoding="utf-8")
   exec(compile(source, "BUILD", "exec"), {**rules, **others})
