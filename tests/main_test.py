@@ -22,7 +22,7 @@ from data.names import AUTO_AUGMENTS, CACHES, LOAD_FLAGS
 from tests import forked, pictures, tiny
 from tests.project import ROOT
 from train_loop import flags as flags_lib
-from train_loop import reporting
+from train_loop import reporting, run_card
 
 FEW_STEPS = (
   "--model=resnet8",
@@ -181,6 +181,22 @@ def test_a_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
   for word in words:
     assert word in line
   assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+  "arguments",
+  [
+    ("--mode=eval", "--workdir={0}"),
+    ("--dataset=digits", "--workdir={0}/new", "--teacher={0}"),
+  ],
+)
+def test_the_run_of_a_librarys_user_is_named(arguments, tmp_path):
+  run_card.write(tmp_path, {"settings": {}, "finished": True})
+  done = command(*(argument.format(tmp_path) for argument in arguments))
+  assert done.returncode == 2, done.stderr
+  (line,) = own_lines(done.stderr)
+  assert "a run of this command" in line
+  assert f"'{tmp_path}'" in line
 
 
 @pytest.fixture(scope="module")

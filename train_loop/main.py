@@ -159,8 +159,10 @@ def train() -> int:
 def evaluate() -> int:
   """Evaluates the run in workdir and changes nothing in it."""
   card = run_card.read(FLAGS.workdir)
-  if card is None:
-    raise ConfigError(f"workdir must hold a run, got {FLAGS.workdir!r}")
+  if card is None or "flags" not in card:  # A library's run has no flags.
+    raise ConfigError(
+      f"workdir must hold a run of this command, got {FLAGS.workdir!r}"
+    )
   flags_lib.adopt(card["flags"], FLAGS)
   asked = flags_lib.comparable(flags_lib.as_dict(FLAGS))
   may_change = {name: asked[name] for name in flags_lib.EVAL_FLAGS}
@@ -397,11 +399,14 @@ def _teacher_card(teacher: str | None) -> dict[str, Any] | None:
     return None
   path = pathlib.Path(teacher)
   card = run_card.read(path) if path.is_dir() else None
-  if not card and not (path.suffix == ".keras" and path.is_file()):
+  if card and "network" in card:  # A library's run does not name its own.
+    return card
+  if path.suffix != ".keras" or not path.is_file():
     raise ConfigError(
-      f"teacher must be the workdir of a run or a .keras file, got {teacher!r}"
+      "teacher must be the workdir of a run of this command or a .keras file, "
+      f"got {teacher!r}"
     )
-  return card
+  return None
 
 
 def _load_teacher(teacher: str | None) -> tf.keras.Model | None:
