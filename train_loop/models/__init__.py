@@ -36,7 +36,7 @@ def build_model(
   Args:
     model: One of `MODELS`.
     model_variant: "b", "c" or "d", the tweaks of the paper's figure 2, or
-      "a", the network before them; resnet8 has none of them.
+      "a", the network before them; resnet8 and resnet14 have none of them.
     input_shape: (height, width, channels) of an image; height and width may
       be None.
     num_classes: Number of logits, at least 1.
@@ -73,7 +73,8 @@ def build_model(
   }
   if model in names.COMPACT_RESNETS:
     layers.check_variant(model_variant)
-    return compact_resnet(names.COMPACT_RESNETS[model], **arguments)
+    depth, width = names.COMPACT_RESNETS[model]
+    return compact_resnet(depth, width, **arguments)
   arguments["model_variant"] = model_variant
   if model in names.RESNETS:
     return resnet(names.RESNETS[model], **arguments)

@@ -1,9 +1,9 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-8: a wide and shallow residual network for small images.
+"""ResNet-8 and ResNet-14: wide, shallow residual networks for small images.
 
-A 3x3 convolution at full resolution, then three stages of one basic block each,
-at a half, a quarter and an eighth of the resolution; 8 layers. Few wide layers
+A 3x3 convolution at full resolution, then three stages of n basic blocks, at a
+half, a quarter and an eighth of the resolution; 6n + 2 layers. Few wide layers
 reach a given accuracy in fewer epochs than many narrow ones, and a CPU computes
 wide layers nearer to its peak. Only the stem, of few channels, sees the full
 resolution: without it the network is less accurate.
@@ -28,6 +28,7 @@ STAGES = 3
 
 
 def compact_resnet(
+  depth: int,
   width: int,
   *,
   input_shape: Sequence[int | None] = (28, 28, 1),
@@ -37,9 +38,10 @@ def compact_resnet(
   stochastic_depth: float = 0.0,
   dtype: str | None = None,
 ) -> tf.keras.Model:
-  """Builds a ResNet-8.
+  """Builds a ResNet of three stages, each of which begins with a mean.
 
   Args:
+    depth: 6n + 2, for n blocks a stage; at least 8.
     width: Channels of the first stage, at least 1; each later stage has twice
       those of the one before.
     input_shape: (height, width, channels); height and width may be None.
@@ -59,6 +61,9 @@ def compact_resnet(
 
   Reference: He et al. 2018 (arXiv 1812.01187), section 4, for the shortcuts.
   """
+  blocks, rest = divmod(depth - 2, 2 * STAGES)
+  if blocks < 1 or rest:
+    raise ValueError(f"depth must be one of 8, 14, 20, ..., got {depth}")
   if width < 1:
     raise ValueError(f"width must be at least 1, got {width}")
   pixels, images = layers.pixel_input(input_shape, mean=mean, std=std)
@@ -70,16 +75,20 @@ def compact_resnet(
     activation="stem_relu1",
     dtype=dtype,
   )
-  drops = tricks.drop_probabilities(STAGES, stochastic_depth=stochastic_depth)
+  drops = tricks.drop_probabilities(
+    STAGES * blocks, stochastic_depth=stochastic_depth
+  )
   for index, drop_probability in enumerate(drops):
-    name = f"stage{index + 1}_block1"
-    # "same" pools what there is at an odd border, and pads nothing into it.
-    features = tf.keras.layers.AveragePooling2D(
-      2, 2, padding="same", dtype=dtype, name=f"{name}_pool"
-    )(features)
+    stage, block = divmod(index, blocks)
+    name = f"stage{stage + 1}_block{block + 1}"
+    if block == 0:
+      # "same" pools what there is at an odd border, and pads nothing into it.
+      features = tf.keras.layers.AveragePooling2D(
+        2, 2, padding="same", dtype=dtype, name=f"{name}_pool"
+      )(features)
     features = layers.basic_block(
       features,
-      width * 2**index,
+      width * 2**stage,
       strides=1,
       model_variant="d",
       name=name,
@@ -87,4 +96,4 @@ def compact_resnet(
       drop_probability=drop_probability,
     )
   logits = layers.classifier(features, num_classes, dtype=dtype)
-  return tf.keras.Model(pixels, logits, name=f"resnet8_{width}")
+  return tf.keras.Model(pixels, logits, name=f"resnet{depth}_{width}")

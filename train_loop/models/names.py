@@ -21,10 +21,10 @@ SMALL_RESNETS: dict[str, int] = {
   "resnet56": 56,
 }
 
-# Wide and shallow, for 28x28 images; name -> width of the first stage.
-COMPACT_RESNETS: dict[str, int] = {
-  "resnet8": 32,
-  "resnet8_wide": 64,
+# Shallow and wide, for 28x28 images; name -> depth, width of the first stage.
+COMPACT_RESNETS: dict[str, tuple[int, int]] = {
+  "resnet8": (8, 32),
+  "resnet14": (14, 40),
 }
 
 MODELS: tuple[str, ...] = (*RESNETS, *SMALL_RESNETS, *COMPACT_RESNETS)
