@@ -75,25 +75,25 @@ def compact_resnet(
     activation="stem_relu1",
     dtype=dtype,
   )
-  drops = tricks.drop_probabilities(
-    STAGES * blocks, stochastic_depth=stochastic_depth
-  )
-  for index, drop_probability in enumerate(drops):
-    stage, block = divmod(index, blocks)
-    name = f"stage{stage + 1}_block{block + 1}"
-    if block == 0:
-      # "same" pools what there is at an odd border, and pads nothing into it.
-      features = tf.keras.layers.AveragePooling2D(
-        2, 2, padding="same", dtype=dtype, name=f"{name}_pool"
-      )(features)
-    features = layers.basic_block(
-      features,
-      width * 2**stage,
-      strides=1,
-      model_variant="d",
-      name=name,
-      dtype=dtype,
-      drop_probability=drop_probability,
+  drops = iter(
+    tricks.drop_probabilities(
+      STAGES * blocks, stochastic_depth=stochastic_depth
     )
+  )
+  for stage in range(1, STAGES + 1):
+    # "same" pools what there is at an odd border, and pads nothing into it.
+    features = tf.keras.layers.AveragePooling2D(
+      2, 2, padding="same", dtype=dtype, name=f"stage{stage}_block1_pool"
+    )(features)
+    for index in range(1, blocks + 1):
+      features = layers.basic_block(
+        features,
+        width * 2 ** (stage - 1),
+        strides=1,
+        model_variant="d",
+        name=f"stage{stage}_block{index}",
+        dtype=dtype,
+        drop_probability=next(drops),
+      )
   logits = layers.classifier(features, num_classes, dtype=dtype)
   return tf.keras.Model(pixels, logits, name=f"resnet{depth}_{width}")
