@@ -21,6 +21,10 @@ tf.config.set_logical_device_configuration(
 )
 
 
+# What a test compares with NumPy is float32 on a GPU, too.
+tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
 @pytest.fixture(scope="session")
 def strategy() -> tf.distribute.Strategy:
   """Two replicas, once for all tests.

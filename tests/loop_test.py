@@ -141,6 +141,43 @@ def test_a_whole_run_is_one_trace_and_a_second_names_what_changed():
     run_steps(iterator, tf.constant(1, tf.int64))
 
 
+def any_size_model(*layers):
+  """Returns a network for images of any size, `layers` before all others."""
+  tf.keras.utils.set_random_seed(0)
+  x = images = tf.keras.Input([None, None, 1])
+  for layer in (
+    *layers,
+    tf.keras.layers.Rescaling(1 / 255),
+    tf.keras.layers.Conv2D(4, 3, padding="same"),
+    tf.keras.layers.GlobalAveragePooling2D(),
+    tf.keras.layers.Dense(4),
+  ):
+    x = layer(x)
+  return tf.keras.Model(images, x)
+
+
+@pytest.mark.parametrize("image_size", [None, 6])
+def test_xla_compiles_the_whole_step_of_one_device(image_size):
+  weights = {}
+  for jit_compile in (False, True):
+    config = tiny.config(jit_compile=jit_compile, mixup_alpha=0.2)
+    state = TrainState(any_size_model(), config)
+    run_steps = loop.make_run_steps(state, config, image_size=image_size)
+    iterator = iter(tiny.dataset().repeat())
+    run_steps(iterator, tf.constant(3))
+    graph = run_steps.get_concrete_function(iterator, tf.constant(3)).graph
+    compiled = [
+      function.signature.name
+      for function in graph.as_graph_def().library.function
+      if function.attr["_XlaMustCompile"].b
+    ]
+    assert any("replica_step" in name for name in compiled) == jit_compile
+    assert int(state.window.steps) == int(state.step) == 3
+    weights[jit_compile] = tiny.values(state.model.variables)
+  for one, other in zip(weights[False], weights[True]):
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_how_many_steps_a_call_takes_changes_no_bit(tmp_path):
   finals = []
   for steps_per_loop in (1, 7, 0):
@@ -214,7 +251,6 @@ def test_a_teacher_is_distilled(tmp_path):
 
 
 def test_images_grow_with_one_trace_a_size_and_resume_in_any(tmp_path):
-  images = tf.keras.Input([None, None, 1])
   heights = []
 
   class Note(tf.keras.layers.Layer):
@@ -222,10 +258,7 @@ def test_images_grow_with_one_trace_a_size_and_resume_in_any(tmp_path):
       heights.append(inputs.shape[1])
       return inputs
 
-  x = tf.keras.layers.Rescaling(1 / 255)(Note()(images))
-  x = tf.keras.layers.Conv2D(4, 3, padding="same")(x)
-  x = tf.keras.layers.GlobalAveragePooling2D()(x)
-  model = tf.keras.Model(images, tf.keras.layers.Dense(4)(x))
+  model = any_size_model(Note())
   heights.clear()
   config = tiny.config(progressive_image_sizes=((4, 0), (6, 7), (8, 13)))
   start = tiny.values(model.variables)
