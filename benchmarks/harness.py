@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs contenders in turns, and makes a table and JSON of what they found.
 
-Every contender is a process of its own. All set up first; then they measure in
-turns, A B C A B C, so that a machine that slows down slows all of them. One
-that fails is reported with the last line of its error, and the others go on.
-Imports no TensorFlow, and so takes nothing from those it measures.
+Every contender is a process of its own. They set up one after the other, for on
+a GPU cuDNN and XLA time their kernels meanwhile; then they measure in turns,
+A B C A B C, so that a machine that slows down slows all of them. One that fails
+is reported with the last line of its error, and the others go on. Imports no
+TensorFlow, and so takes nothing from those it measures.
 """
 
 from __future__ import annotations
@@ -225,7 +226,7 @@ def compare(
   rounds: int,
   round_seconds: float = 600.0,
 ) -> dict[str, Runs]:
-  """Sets the contenders up side by side, then measures them in turns.
+  """Sets the contenders up, and then measures them in turns.
 
   Args:
     contenders: whom to measure; their names differ.
@@ -238,26 +239,17 @@ def compare(
   """
   arguments = list(arguments)
   with contextlib.ExitStack() as stack:
-    children: dict[str, Child] = {}
+    measures: dict[str, Callable[[], Record]] = {}
     failed: dict[str, Runs] = {}
     for contender in contenders:
+      note(f"setting up: {contender.name}")
       try:
         child = stack.enter_context(started(contender, arguments))
+        child.read(seconds=SET_UP_SECONDS)
       except ChildFailed as failure:
         failed[contender.name] = Runs(error=str(failure))
       else:
-        children[contender.name] = child
-    for name, child in children.items():
-      note(f"setting up: {name}")
-      try:
-        child.read(seconds=SET_UP_SECONDS)
-      except ChildFailed as failure:
-        failed[name] = Runs(error=str(failure))
-    measures = {
-      name: _asking(child, round_seconds)
-      for name, child in children.items()
-      if name not in failed
-    }
+        measures[contender.name] = _asking(child, round_seconds)
     measured = interleave(measures, rounds=rounds)
   return {c.name: {**failed, **measured}[c.name] for c in contenders}
 

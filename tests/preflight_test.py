@@ -42,7 +42,7 @@ def names(choices):
     (
       Asked(),
       CPU,
-      ["float32", "float32+xla", "mixed_bfloat16+xla", "float32-onednn"],
+      ["float32", "float32-onednn", "mixed_bfloat16+xla", "float32+xla"],
     ),
     (
       Asked(),
@@ -50,21 +50,21 @@ def names(choices):
       [
         "float32",
         "mixed_bfloat16",
-        "float32+xla",
-        "mixed_bfloat16+xla",
         "float32-onednn",
+        "mixed_bfloat16+xla",
+        "float32+xla",
       ],
     ),
     (
       Asked(),
       Device(x86=False),
-      ["float32", "float32+xla", "mixed_bfloat16+xla"],
+      ["float32", "mixed_bfloat16+xla", "float32+xla"],
     ),
     (Asked(), OTHER_GPU, ["float32", "float32+xla"]),
     (
       Asked(),
       VOLTA,
-      ["float32", "mixed_float16", "float32+xla", "mixed_float16+xla"],
+      ["float32", "mixed_float16", "mixed_float16+xla", "float32+xla"],
     ),
     (
       Asked(),
@@ -74,10 +74,10 @@ def names(choices):
         "tf32",
         "mixed_float16",
         "mixed_bfloat16",
-        "float32+xla",
-        "tf32+xla",
         "mixed_float16+xla",
         "mixed_bfloat16+xla",
+        "float32+xla",
+        "tf32+xla",
       ],
     ),
     (Asked(precision="float32"), AMPERE, ["float32", "float32+xla"]),

@@ -248,11 +248,12 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionConfig:
-  """What the forward and backward pass compute in, and what compiles them.
+  """What the forward and backward pass compute in, and what compiles the step.
 
   Attributes:
     precision: one of `PRECISIONS` (He et al. 2018, section 3.2).
-    jit_compile: let XLA compile the forward and backward pass.
+    jit_compile: let XLA compile the step; where it is one of several replicas'
+      steps, the forward and backward pass alone.
   """
 
   precision: str = "float32"

@@ -376,8 +376,8 @@ def _define_optimizer(values: flags.FlagValues) -> None:
     "jit_compile",
     "auto",
     ("auto", "true", "false"),
-    "Let XLA compile forward and backward; auto measures, and says what it "
-    "took.",
+    "Let XLA compile the step (of several replicas forward and backward); "
+    "auto measures, and says what it took.",
     flag_values=values,
   )
   flags.DEFINE_enum(

@@ -62,6 +62,9 @@ class Asked:
 def candidates(asked: Asked, device: Device) -> list[Choice]:
   """Returns what is worth a try: plain float32 first, what compiles last.
 
+  Of what compiles half precision comes first: on a GPU it is most often the
+  fastest, XLA takes a minute for a large network, and time may run out.
+
   Args:
     asked: what the flags leave open; what they say is tried as it is.
     device: what TensorFlow has at hand.
@@ -76,7 +79,7 @@ def candidates(asked: Asked, device: Device) -> list[Choice]:
       asked.tensor_float_32, (False, True) if open_precision else (False,)
     )
   ]
-  return [
+  first, *rest = [
     choice
     for choice in choices
     if (not open_precision or _is_native(choice, device))
@@ -89,6 +92,12 @@ def candidates(asked: Asked, device: Device) -> list[Choice]:
       or _tensor_float_32_acts(choice, device)
     )
   ]
+
+  def place(choice: Choice) -> tuple[bool, bool]:
+    compiled = choice.jit_compile
+    return compiled, compiled and choice.precision == "float32"
+
+  return [first, *sorted(rest, key=place)]
 
 
 def _values(asked: str, options: tuple[bool, ...]) -> tuple[bool, ...]:

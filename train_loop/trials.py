@@ -44,7 +44,7 @@ class Choice:
     onednn: let TensorFlow use oneDNN on a CPU.
     tensor_float_32: let a GPU round the factors of float32 products.
     precision: one of `config.PRECISIONS`.
-    jit_compile: let XLA compile the forward and backward pass.
+    jit_compile: let XLA compile the step.
   """
 
   onednn: bool
