@@ -220,6 +220,6 @@ def test_the_reference_in_readme_is_the_flags():
     default = values[name].default_as_str or ""
     expected.append((name, default.strip("'")))
   assert sorted(rows) == sorted(expected)
-  others = ("json", "logdir", "rounds", "user")  # Of other programs.
+  others = ("cases", "json", "logdir", "rounds", "user")  # Of other programs.
   for name in re.findall(r"--(\w+)=", text):
     assert name in values or name in others, f"--{name}"
