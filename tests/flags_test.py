@@ -130,7 +130,7 @@ def test_every_field_is_a_flag_of_its_name_and_arrives():
     ("--global_batch_size=0", "global_batch_size must be an integer >= 1"),
     ("--boundary_epochs=3,x", "boundary_epochs must be numbers"),
     ("--progressive_image_sizes=14", "must be size:fraction"),
-    ("--warmup_epochs=90", "warmup_steps"),
+    ("--warmup_epochs=90", r"warmup_epochs .* below epochs \(90\), got 90"),
     ("--momentum=2", "momentum must be"),
     ("--steps_per_loop=0", "steps_per_loop must be auto or an integer >= 1"),
     ("--steps_per_loop=-1", "steps_per_loop must be auto or an integer >= 1"),

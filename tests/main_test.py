@@ -155,7 +155,7 @@ def test_a_run_is_a_teacher(finished, tmp_path, small):
     (["--stochastic_depth=1"], ["stochastic_depth=1", "[0, 1)"]),
     (["--momentum=1.5"], ["momentum", "1.5"]),
     (["--optimizer=tfa/Lookahead"], ["optimizer", "tfa/Lookahead", "tfa/Yogi"]),
-    (["--warmup_epochs=200"], ["warmup_steps", "total_steps"]),
+    (["--epochs=3"], ["warmup_epochs", "epochs (3)", "got 5"]),
     (["resnet20"], ["--name=value", "'resnet20'"]),
     (["--data_dir=/nowhere"], ["/nowhere"]),
     (["--dataset=fashion_mnist", "--data_dir=/"], ["/", "ubyte"]),

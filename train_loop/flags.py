@@ -566,6 +566,12 @@ def config_from_flags(
     )
   if not values.epochs:
     raise ConfigError(f"epochs must be above 0, got {values.epochs}")
+  before_decay = values.warmup_epochs + values.hold_epochs
+  if before_decay >= values.epochs:
+    raise ConfigError(
+      f"warmup_epochs + hold_epochs must be below epochs ({values.epochs:g}), "
+      f"got {before_decay:g}"
+    )
   own = {name: values[name].value for name in names(values)}
   own["steps_per_loop"] = _auto_or_count(
     "steps_per_loop", values.steps_per_loop
