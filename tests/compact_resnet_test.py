@@ -11,6 +11,7 @@ import tensorflow as tf
 import tricks
 from train_loop.models import build_model
 from train_loop.models.compact_resnet import compact_resnet
+from train_loop.models.halving_mean import HalvingMean
 
 
 def counted(blocks: int, width: int, channels: int, num_classes: int) -> int:
@@ -52,7 +53,7 @@ def test_each_stage_halves_the_resolution_and_doubles_the_channels():
     for stage in (1, 2, 3)
   ]
   assert model.get_layer("stem_relu1").output.shape[1:] == (28, 28, 16)
-  assert shapes == [(14, 14, 4), (7, 7, 8), (4, 4, 16)]
+  assert shapes == [(14, 14, 4), (7, 7, 8), (3, 3, 16)]
 
 
 def test_a_stage_averages_before_its_branch_and_its_shortcut():
@@ -60,7 +61,7 @@ def test_a_stage_averages_before_its_branch_and_its_shortcut():
   for stage in (1, 2, 3):
     name = f"stage{stage}_block1"
     pool = model.get_layer(f"{name}_pool")
-    assert isinstance(pool, tf.keras.layers.AveragePooling2D)
+    assert isinstance(pool, HalvingMean)
     for layer in ("conv1", "shortcut_conv"):
       conv = model.get_layer(f"{name}_{layer}")
       assert conv.input is pool.output

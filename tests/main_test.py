@@ -23,6 +23,7 @@ from tests import forked, pictures, tiny
 from tests.project import ROOT
 from train_loop import flags as flags_lib
 from train_loop import reporting, run_card
+from train_loop.models import build_model
 
 FEW_STEPS = (
   "--model=resnet8",
@@ -143,6 +144,24 @@ def test_a_run_is_a_teacher(finished, tmp_path, small):
   assert done.returncode == 0, done.stderr
   alone = reporting.read_metrics(workdir)[0]["loss"]
   assert reporting.read_metrics(tmp_path)[0]["loss"] > alone
+
+
+def test_a_keras_file_is_a_teacher(tmp_path, small):
+  teacher = build_model(
+    "resnet8",
+    input_shape=tiny.SHAPE,
+    num_classes=tiny.NUM_CLASSES,
+    mean=(100.0,),
+    std=(50.0,),
+  )
+  path = tmp_path / "teacher.keras"
+  teacher.save(path)
+  workdir = tmp_path / "student"
+  done = command(
+    *small, "--model=resnet20", f"--workdir={workdir}", f"--teacher={path}"
+  )
+  assert done.returncode == 0, done.stderr
+  assert reporting.read_metrics(workdir)
 
 
 @pytest.mark.parametrize(

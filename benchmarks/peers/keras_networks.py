@@ -75,7 +75,7 @@ def resnet8(layers: Layers, x: Any, width: int = 32) -> Any:
   x = layers.conv_bn(x, 16, 3)
   for stage in range(3):
     filters = width * 2**stage
-    x = layers.keras.layers.AveragePooling2D(2, 2, padding="same")(x)
+    x = layers.keras.layers.AveragePooling2D(2 + x.shape[1] % 2, 2)(x)
     shortcut = layers.conv_bn(x, filters, 1, relu=False)
     x = layers.add_relu(layers.basic(x, filters), shortcut)
   return x

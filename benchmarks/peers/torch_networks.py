@@ -99,13 +99,21 @@ def basic(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
   )
 
 
+class HalvingMean(nn.Module):
+  """The mean of 2 x 2 pixels, of 3 x 3 where the side is odd."""
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """Halves height and width."""
+    return nn.functional.avg_pool2d(x, 2 + x.shape[-1] % 2, 2)
+
+
 def resnet8(channels: int, width: int = 32) -> tuple[nn.Module, int]:
   """The recipe's network: three stages of one block, each after a mean."""
   inputs = 16
   parts: list[nn.Module] = [conv_bn(channels, inputs, 3)]
   for stage in range(3):
     outputs = width * 2**stage
-    parts.append(nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False))
+    parts.append(HalvingMean())
     shortcut = conv_bn(inputs, outputs, 1, relu=False)
     parts.append(Block(basic(inputs, outputs), shortcut))
     inputs = outputs

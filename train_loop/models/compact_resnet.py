@@ -8,10 +8,10 @@ reach a given accuracy in fewer epochs than many narrow ones, and a CPU computes
 wide layers nearer to its peak. Only the stem, of few channels, sees the full
 resolution: without it the network is less accurate.
 
-A stage begins with the mean of 2x2 pixels, which its branch and its shortcut
-share, where other residual networks have a stride in the branch: a CPU computes
-convolutions of stride 1 nearer to its peak. It is what the paper's tweak D does
-to the shortcut, so that its variants are one network here.
+A stage begins with `HalvingMean`, which its branch and its shortcut share, where
+other residual networks have a stride in the branch: a CPU computes convolutions
+of stride 1 nearer to its peak. It is what the paper's tweak D does to the
+shortcut, so that its variants are one network here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tensorflow as tf
 
 import tricks
 from train_loop.models import layers
+from train_loop.models.halving_mean import HalvingMean
 
 STEM_CHANNELS = 16
 STAGES = 3
@@ -81,10 +82,9 @@ def compact_resnet(
     )
   )
   for stage in range(1, STAGES + 1):
-    # "same" pools what there is at an odd border, and pads nothing into it.
-    features = tf.keras.layers.AveragePooling2D(
-      2, 2, padding="same", dtype=dtype, name=f"stage{stage}_block1_pool"
-    )(features)
+    features = HalvingMean(dtype=dtype, name=f"stage{stage}_block1_pool")(
+      features
+    )
     for index in range(1, blocks + 1):
       features = layers.basic_block(
         features,
