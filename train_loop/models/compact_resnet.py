@@ -8,7 +8,7 @@ reach a given accuracy in fewer epochs than many narrow ones, and a CPU computes
 wide layers nearer to its peak. Only the stem, of few channels, sees the full
 resolution: without it the network is less accurate.
 
-A stage begins with `HalvingMean`, which its branch and its shortcut share, where
+A stage begins with `HalvingMean`, which its branch and its shortcut share where
 other residual networks have a stride in the branch: a CPU computes convolutions
 of stride 1 nearer to its peak. It is what the paper's tweak D does to the
 shortcut, so that its variants are one network here.
