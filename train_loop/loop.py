@@ -329,7 +329,7 @@ def train_and_evaluate(
   )
   evaluate = None
   if eval_dataset is not None:
-    evaluate = _with_averages(state, make_evaluate(model, eval_dataset, config))
+    evaluate = with_averages(state, make_evaluate(model, eval_dataset, config))
   with contextlib.closing(
     reporting.Reporter(
       workdir, start_step=start_step, total_steps=config.loop.total_steps
@@ -491,7 +491,7 @@ def _evaluate(
     saver.save_best()
 
 
-def _with_averages(
+def with_averages(
   state: TrainState, evaluate: Callable[[], dict[str, float]]
 ) -> Callable[[], dict[str, float]]:
   """Returns `evaluate` on the averaged weights, where there are any."""

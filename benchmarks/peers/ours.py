@@ -236,10 +236,13 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
     iterator = iter(
       strategy.experimental_distribute_dataset(_train_dataset(recipe))
     )
-    evaluate = loop.make_evaluate(
-      state.model,
-      pipeline.eval_dataset(recipe.test, batch_size=recipe.case.batch_size),
-      recipe.config,
+    evaluate = loop.with_averages(
+      state,
+      loop.make_evaluate(
+        state.model,
+        pipeline.eval_dataset(recipe.test, batch_size=recipe.case.batch_size),
+        recipe.config,
+      ),
     )
 
     def train(steps: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import swa_utils
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import machine_peak
@@ -205,7 +206,6 @@ KNOWN = {
   "cutmix_alpha": 0.0,
   "clip_global_norm": 0.0,
   "accumulate_steps": 1,
-  "ema_decay": 0.0,
 }
 
 
@@ -344,6 +344,13 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
       model, *optimizers, label_smoothing=recipe.values.label_smoothing
     )
     batches = Batches(recipe)
+    averages = None
+    if recipe.values.ema_decay:
+      averages = swa_utils.AveragedModel(
+        model,
+        multi_avg_fn=swa_utils.get_ema_multi_avg_fn(recipe.values.ema_decay),
+        use_buffers=True,
+      )
 
     steps_taken = itertools.count()
 
@@ -352,6 +359,8 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
         images, labels = next(batches)
         size = recipe.config.loop.image_size_at(step)
         take_step(resized(images, size), labels)
+        if averages is not None:
+          averages.update_parameters(model)
         for scheduler in schedulers:
           scheduler.step()
       take_step.loss.item()
@@ -359,7 +368,7 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
     race = child.Race(options.target)
     race.run(
       train,
-      lambda: top1(model, test, recipe.case.batch_size),
+      lambda: top1(averages or model, test, recipe.case.batch_size),
       recipe.half_epochs,
     )
     return race.record()
