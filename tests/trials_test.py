@@ -150,6 +150,8 @@ def test_choosing_needs_no_tensorflow():
 
 def test_ctrl_c_that_another_thread_takes_is_answered_after():
   reached = False
+  # Pytest may have been started where the signal is ignored: by nohup, say.
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
   end = threading.Event()
   other = threading.Thread(target=end.wait)
   other.start()
@@ -162,6 +164,7 @@ def test_ctrl_c_that_another_thread_takes_is_answered_after():
   finally:
     end.set()
     other.join()
+    signal.signal(signal.SIGINT, before)
   assert reached
   assert signal.SIGINT in mask  # What a process started there inherits.
   assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
