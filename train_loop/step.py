@@ -68,7 +68,8 @@ def train_step(
   images, targets = mixed_batch(batch, step, state.num_classes, config)
   images = resized(images, image_size)
 
-  # 2, 3. Forward and backward: what XLA may compile wherever the step runs.
+  # 2, 3. Forward and backward: the part that XLA may compile on each of several
+  # replicas. On one device the loop has it compile all of this function.
   def forward_backward(images: tf.Tensor, targets: tf.Tensor) -> Any:
     return accumulated_gradients(state, images, targets, config, teacher)
 

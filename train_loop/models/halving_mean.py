@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Half the resolution by means that leave no pixel out and add none."""
+"""Half the resolution, of odd sides too, by means and without padding."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ class HalvingMean(tf.keras.layers.Layer):
 
   A side of n pixels becomes floor(n / 2), at least 1. Windows begin at every
   second pixel; of an odd side they are 3 long and share their ends, so that 7
-  pixels become 3 without padding. Padded to 4, a quarter of what the next
-  convolutions compute would be of a border that is not there.
+  pixels become 3 and each is counted. With padding they would become 4, and the
+  convolutions that follow would compute 16 pixels instead of 9.
 
-  Where a side is not known when a graph is traced, it counts as even.
+  Where a side is not known when a graph is traced, it counts as even, and of an
+  odd one the last pixel is left out.
 
   Input: [batch, height, width, channels] floating.
   Output: [batch, max(1, height // 2), max(1, width // 2), channels], in the
