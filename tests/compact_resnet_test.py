@@ -17,8 +17,10 @@ from train_loop.models.halving_mean import HalvingMean
 def counted(blocks: int, width: int, channels: int, num_classes: int) -> int:
   """Counts the trainable parameters from the description alone."""
   widths = [width * 2**stage for stage in range(3)]
-  inputs = 16
-  total = 9 * channels * inputs + 2 * inputs
+  total, inputs = 0, channels
+  for outputs in [8, *[16] * blocks]:
+    total += 9 * inputs * outputs + 2 * outputs
+    inputs = outputs
   for outputs in widths:
     total += 9 * inputs * outputs + 9 * outputs * outputs + 2 * 2 * outputs
     total += inputs * outputs + 2 * outputs
@@ -52,7 +54,10 @@ def test_each_stage_halves_the_resolution_and_doubles_the_channels():
     tuple(model.get_layer(f"stage{stage}_block2_relu").output.shape[1:])
     for stage in (1, 2, 3)
   ]
-  assert model.get_layer("stem_relu1").output.shape[1:] == (28, 28, 16)
+  stem = [model.get_layer(f"stem_relu{n}").output for n in (1, 2, 3)]
+  assert [tuple(x.shape[1:]) for x in stem] == [
+    (28, 28, channels) for channels in (8, 16, 16)
+  ]
   assert shapes == [(14, 14, 4), (7, 7, 8), (3, 3, 16)]
 
 

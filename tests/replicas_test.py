@@ -39,21 +39,23 @@ def run(strategy, run_steps, batches):
 def model_without_statistics():
   """Returns a network whose replicas see nothing of each other's batch."""
   tf.keras.utils.set_random_seed(0)
-  images = tf.keras.Input(tiny.SHAPE)
+  images = tf.keras.Input((None, None, tiny.SHAPE[-1]))
   x = tf.keras.layers.Conv2D(4, 3, activation="relu")(images / 255.0)
-  x = tf.keras.layers.Flatten()(x)
+  x = tf.keras.layers.GlobalAveragePooling2D()(x)
   return tf.keras.Model(images, tf.keras.layers.Dense(4)(x))
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_two_replicas_equal_one(strategy, jit_compile):
+@pytest.mark.parametrize("image_size", [None, 5])
+def test_two_replicas_equal_one(strategy, image_size, jit_compile):
   config = tiny.config(jit_compile=jit_compile, clip_global_norm=0.5)
   batches = [tiny.batch(seed=s) for s in range(4)]
   results = []
   for scope in (tf.distribute.get_strategy(), strategy):
     with scope.scope():
       state = TrainState(model_without_statistics(), config)
-      run(scope, loop.make_run_steps(state, config), batches)
+      run_steps = loop.make_run_steps(state, config, image_size=image_size)
+      run(scope, run_steps, batches)
     results.append(tiny.values([*state.parameters, state.window.loss]))
   for one, two in zip(*results):
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)

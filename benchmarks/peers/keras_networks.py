@@ -72,7 +72,7 @@ class Layers:
 
 def resnet8(layers: Layers, x: Any, width: int = 32) -> Any:
   """The recipe's network: three stages of one block, each after a mean."""
-  x = layers.conv_bn(x, 16, 3)
+  x = layers.conv_bn(layers.conv_bn(x, 8, 3), 16, 3)
   for stage in range(3):
     filters = width * 2**stage
     x = layers.keras.layers.AveragePooling2D(2 + x.shape[1] % 2, 2)(x)

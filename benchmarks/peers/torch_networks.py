@@ -110,7 +110,7 @@ class HalvingMean(nn.Module):
 def resnet8(channels: int, width: int = 32) -> tuple[nn.Module, int]:
   """The recipe's network: three stages of one block, each after a mean."""
   inputs = 16
-  parts: list[nn.Module] = [conv_bn(channels, inputs, 3)]
+  parts: list[nn.Module] = [conv_bn(channels, 8, 3), conv_bn(8, inputs, 3)]
   for stage in range(3):
     outputs = width * 2**stage
     parts.append(HalvingMean())

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """ResNet-8 and ResNet-14: wide, shallow residual networks for small images.
 
-A 3x3 convolution at full resolution, then three stages of n basic blocks, at a
-half, a quarter and an eighth of the resolution; 6n + 2 layers. Few wide layers
-reach a given accuracy in fewer epochs than many narrow ones, and a CPU computes
-wide layers nearer to its peak. Only the stem, of few channels, sees the full
-resolution: without it the network is less accurate.
+A stem of n + 1 3x3 convolutions at full resolution, then three stages of n
+basic blocks, at a half, a quarter and an eighth of the resolution; 6n + 2
+layers, as ResNets are counted whose stem is one of them. Few wide layers reach
+a given accuracy in fewer epochs than many narrow ones, and a CPU computes wide
+layers nearer to its peak. Only the stem, of few channels, sees the full
+resolution: without it the network is less accurate, and with one convolution
+less, too. That it has several is the paper's tweak C.
 
 A stage begins with `HalvingMean`, which its branch and its shortcut share where
 other residual networks have a stride in the branch: a CPU computes convolutions
@@ -24,7 +26,8 @@ import tricks
 from train_loop.models import layers
 from train_loop.models.halving_mean import HalvingMean
 
-STEM_CHANNELS = 16
+# Of the stem's first convolution, and of its others.
+STEM_CHANNELS = (8, 16)
 STAGES = 3
 
 
@@ -60,22 +63,24 @@ def compact_resnet(
   Raises:
     ValueError: An argument is out of range.
 
-  Reference: He et al. 2018 (arXiv 1812.01187), section 4, for the shortcuts.
+  Reference: He et al. 2018 (arXiv 1812.01187), section 4.
   """
   blocks, rest = divmod(depth - 2, 2 * STAGES)
   if blocks < 1 or rest:
     raise ValueError(f"depth must be one of 8, 14, 20, ..., got {depth}")
   if width < 1:
     raise ValueError(f"width must be at least 1, got {width}")
-  pixels, images = layers.pixel_input(input_shape, mean=mean, std=std)
-  features = layers.conv_bn(
-    images,
-    STEM_CHANNELS,
-    3,
-    names=("stem_conv1", "stem_bn1"),
-    activation="stem_relu1",
-    dtype=dtype,
-  )
+  pixels, features = layers.pixel_input(input_shape, mean=mean, std=std)
+  first, others = STEM_CHANNELS
+  for index, channels in enumerate([first, *[others] * blocks], start=1):
+    features = layers.conv_bn(
+      features,
+      channels,
+      3,
+      names=(f"stem_conv{index}", f"stem_bn{index}"),
+      activation=f"stem_relu{index}",
+      dtype=dtype,
+    )
   drops = iter(
     tricks.drop_probabilities(
       STAGES * blocks, stochastic_depth=stochastic_depth
