@@ -70,17 +70,10 @@ def compact_resnet(
     raise ValueError(f"depth must be one of 8, 14, 20, ..., got {depth}")
   if width < 1:
     raise ValueError(f"width must be at least 1, got {width}")
-  pixels, features = layers.pixel_input(input_shape, mean=mean, std=std)
+  pixels, images = layers.pixel_input(input_shape, mean=mean, std=std)
   first, others = STEM_CHANNELS
-  for index, channels in enumerate([first, *[others] * blocks], start=1):
-    features = layers.conv_bn(
-      features,
-      channels,
-      3,
-      names=(f"stem_conv{index}", f"stem_bn{index}"),
-      activation=f"stem_relu{index}",
-      dtype=dtype,
-    )
+  channels = [first, *[others] * blocks]
+  features = layers.stem(images, [(c, 3) for c in channels], dtype=dtype)
   drops = iter(
     tricks.drop_probabilities(
       STAGES * blocks, stochastic_depth=stochastic_depth

@@ -113,6 +113,38 @@ def conv_bn(
   return outputs
 
 
+def stem(
+  images: tf.Tensor,
+  convolutions: Sequence[tuple[int, int]],
+  *,
+  strides: int = 1,
+  dtype: str | None = None,
+) -> tf.Tensor:
+  """A network's first convolutions, each with BatchNorm and a ReLU.
+
+  Args:
+    images: [batch, height, width, channels], symbolic.
+    convolutions: Output channels and side of the square kernel, of each.
+    strides: Step of the first convolution; the others take every pixel.
+    dtype: Keras dtype policy of the layers; None is the global policy.
+
+  Returns:
+    [batch, ceil(height / strides), ceil(width / strides), last of channels].
+  """
+  features = images
+  for index, (filters, kernel_size) in enumerate(convolutions, start=1):
+    features = conv_bn(
+      features,
+      filters,
+      kernel_size,
+      strides=strides if index == 1 else 1,
+      names=(f"stem_conv{index}", f"stem_bn{index}"),
+      activation=f"stem_relu{index}",
+      dtype=dtype,
+    )
+  return features
+
+
 def relu(
   inputs: tf.Tensor, *, name: str, dtype: str | None = None
 ) -> tf.Tensor:

@@ -109,17 +109,7 @@ def _stem(
     convolutions = [(64, 7)]
   else:
     convolutions = [(32, 3), (32, 3), (64, 3)]
-  features = images
-  for index, (filters, kernel_size) in enumerate(convolutions, start=1):
-    features = layers.conv_bn(
-      features,
-      filters,
-      kernel_size,
-      strides=2 if index == 1 else 1,
-      names=(f"stem_conv{index}", f"stem_bn{index}"),
-      activation=f"stem_relu{index}",
-      dtype=dtype,
-    )
+  features = layers.stem(images, convolutions, strides=2, dtype=dtype)
   # After a ReLU, padding with zeros is padding with what no maximum exceeds.
   features = tf.keras.layers.ZeroPadding2D(
     1, dtype=dtype, name="stem_pool_pad"

@@ -69,14 +69,7 @@ def small_resnet(
     )
   layers.check_variant(model_variant)
   pixels, images = layers.pixel_input(input_shape, mean=mean, std=std)
-  features = layers.conv_bn(
-    images,
-    16,
-    3,
-    names=("stem_conv1", "stem_bn1"),
-    activation="stem_relu1",
-    dtype=dtype,
-  )
+  features = layers.stem(images, [(16, 3)], dtype=dtype)
   blocks = (depth - 2) // 6
   drops = iter(
     tricks.drop_probabilities(3 * blocks, stochastic_depth=stochastic_depth)
