@@ -34,6 +34,12 @@ def entrants(precision: str, jit_compile: str) -> list[Contender]:
   tuned = f"--precision={precision}"
   return [
     contenders.ours(tuned, f"--jit_compile={jit_compile}"),
+    contenders.ours(
+      tuned,
+      f"--jit_compile={jit_compile}",
+      "--at_once=2",
+      name="train_loop, two micro-batches at once",
+    ),
     contenders.keras_as_installed(),
     contenders.keras_tuned(tuned, jit_compile=False),
     contenders.keras_tuned(tuned, jit_compile=True),

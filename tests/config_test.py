@@ -84,6 +84,12 @@ def test_what_is_for_kernels_needs_weight_decay(optimizer):
   tiny.config(optimizer=optimizer, weight_decay=1e-4)
 
 
+def test_one_micro_batch_cannot_be_several_at_once():
+  with pytest.raises(ValueError, match="accumulate_steps must be above 1"):
+    tiny.config(parallel_micro_batches=True)
+  tiny.config(parallel_micro_batches=True, accumulate_steps=2)
+
+
 def test_schedule_step_needs_boundaries():
   with pytest.raises(ValueError, match="boundary_steps"):
     tiny.config(schedule="step")

@@ -102,6 +102,7 @@ def test_every_field_is_a_flag_of_its_name_and_arrives():
     "decay_kernels_only": False,
     "clip_global_norm": 2.0,
     "accumulate_steps": 2,
+    "parallel_micro_batches": True,
     "label_smoothing": 0.2,
     "mixup_alpha": 0.3,
     "distill_temperature": 5.0,

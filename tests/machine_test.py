@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -82,6 +83,23 @@ def test_the_fingerprint_tells_what_slows_tensorflow_down(monkeypatch):
   assert fingerprint["environment"]["XLA_FLAGS"] == "--xla_cpu_slow"
   assert "PWD" not in fingerprint["environment"]
   assert {"tensorflow", "keras", "python"} <= set(fingerprint["versions"])
+
+
+@pytest.mark.parametrize(
+  ("parts", "threads"), [(1, None), (2, "3"), (4, "1"), (12, "1")]
+)
+def test_parts_share_the_cores(monkeypatch, parts, threads):
+  monkeypatch.setattr(machine, "usable_cpus", lambda: 6)
+  monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "to be restored")
+  monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
+  machine.share_cores(parts)
+  assert os.environ.get("TF_NUM_INTRAOP_THREADS") == threads
+
+
+def test_threads_that_the_user_has_set_stay(monkeypatch):
+  monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "5")
+  machine.share_cores(2)
+  assert os.environ["TF_NUM_INTRAOP_THREADS"] == "5"
 
 
 def test_a_run_starts_without_what_keras_draws_with():

@@ -159,6 +159,33 @@ def test_micro_batches_sum_to_the_batch():
     )
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_micro_batches_at_once_are_those_one_after_another(mode):
+  # Moving statistics too, which both update in turn.
+  results = []
+  for parallel in (False, True):
+    state, _, train_step = make(
+      accumulate_steps=4, parallel_micro_batches=parallel, **MODES[mode]
+    )
+    train_step = tf.function(train_step)
+    for seed in range(3):
+      metrics = train_step(tiny.batch(seed=seed))
+    results.append((everything(state), metrics["loss"], metrics["top1"]))
+  tolerance = 1e-4 if mode.startswith("float32") else 2e-2
+  for one, other in zip(*map(tf.nest.flatten, results)):
+    np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+
+
+def test_evaluation_in_parts_is_that_of_the_whole():
+  model = tiny.model()
+  batch = {**tiny.batch(), "mask": tf.range(32) < 27}
+  whole = step.eval_step(model, batch, tiny.config())
+  config = tiny.config(accumulate_steps=4, parallel_micro_batches=True)
+  in_parts = tf.function(step.eval_step)(model, batch, config)
+  for name in step.EVAL_SUMS:
+    np.testing.assert_allclose(in_parts[name], whole[name], rtol=1e-6)
+
+
 def test_regularizers_of_the_users_model_count_once_whatever_the_parts():
   gradients = []
   for parts in (1, 2):

@@ -364,6 +364,12 @@ def _define_optimizer(values: flags.FlagValues) -> None:
     "Micro-batches that a step sums its gradient over.",
     flag_values=values,
   )
+  switch(
+    "parallel_micro_batches",
+    OptimizerConfig.parallel_micro_batches,
+    "Compute the micro-batches of accumulate_steps at once, each on its share "
+    "of the CPU's cores, and not one after another.",
+  )
   flags.DEFINE_enum(
     "precision",
     "auto",

@@ -56,6 +56,20 @@ def _hidden(module: str) -> Iterator[None]:
     del modules[module]
 
 
+def share_cores(parts: int) -> None:
+  """Gives each of the parts that TensorFlow computes at once cores of its own.
+
+  TensorFlow asks when it computes for the first time. What the user has set in
+  the environment stays.
+
+  Args:
+    parts: how many there are; 1 has all cores.
+  """
+  if parts > 1:
+    threads = max(1, (usable_cpus() or 1) // parts)
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
+
+
 def describe() -> dict[str, Any]:
   """Returns the versions and devices at hand, as JSON holds them."""
   import tensorflow as tf

@@ -292,6 +292,7 @@ def compose(choice: dict[str, Any] | None) -> Parts:
     _make_model, network, zero_gamma=FLAGS.zero_gamma, seed=FLAGS.seed
   )
   _teacher_card(FLAGS.teacher)  # Raises before TensorFlow.
+  machine.share_cores(plain_config.optimizer.parts_at_once)
   make_teacher = functools.partial(_load_teacher, FLAGS.teacher)
   job = trials.Job(make_model, inputs.first_batches, make_teacher, plain_config)
   chosen, tried = (

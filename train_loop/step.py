@@ -190,6 +190,9 @@ def accumulated_gradients(
 ) -> tuple[list[tf.Tensor], Metrics]:
   """Sums `loss_gradients` over `accumulate_steps` micro-batches.
 
+  One after another they need the memory of one. At once, where each has some of
+  a CPU's cores to itself, they do not wait for all cores at each operation.
+
   Returns:
     The gradients of the scaled loss, float32, one a parameter; and the
     replica's share of `loss` and `top1`.
@@ -197,6 +200,12 @@ def accumulated_gradients(
   parts = config.optimizer.accumulate_steps
   if parts == 1:
     return loss_gradients(state, images, targets, config, teacher)
+  if config.optimizer.parallel_micro_batches:
+    terms = [
+      loss_gradients(state, *part, config, teacher)
+      for part in zip(tf.split(images, parts), tf.split(targets, parts))
+    ]
+    return tf.nest.map_structure(lambda *values: tf.add_n(values), *terms)
 
   def add_part(totals: Any, part: tuple[tf.Tensor, tf.Tensor]) -> Any:
     terms = loss_gradients(state, *part, config, teacher)
@@ -337,7 +346,10 @@ def eval_step(
 
   if config.precision.jit_compile:
     predict = tf.function(predict, jit_compile=True)
-  logits = predict(tf.cast(batch["image"], tf.float32))
+  parts = tf.split(
+    tf.cast(batch["image"], tf.float32), config.optimizer.parts_at_once
+  )
+  logits = tf.concat([predict(part) for part in parts], axis=0)
   labels = tf.cast(batch["label"], tf.int32)
   ranked = tf.math.top_k(logits, k=min(5, logits.shape[1])).indices
   hits = tf.cast(tf.equal(ranked, labels[:, tf.newaxis]), tf.float32)

@@ -58,6 +58,7 @@ def _parser(
   add("--jit_compile", choices=("true", "false"), default="false")
   add("--compile", action="store_true", help="torch.compile the network")
   add("--tuned", action="store_true", help="model.fit with steps_per_execution")
+  add("--at_once", type=int, default=1, help="parts of a batch, ours alone")
   add("--pad_crop", type=int, default=0, help="shift by up to so many pixels")
   add("--epochs", type=float, help="how many to train; unset: the recipe's")
   add("--folder", help="of JPEG files, a folder a class, or of TFRecord files")

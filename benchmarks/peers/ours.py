@@ -31,7 +31,7 @@ from benchmarks.peers import child, reading
 from data import image_folder, pipeline, tfrecord
 from data.encoded import EncodedSource
 from train_loop import config as config_lib
-from train_loop import loop, models
+from train_loop import loop, machine, models
 from train_loop.models import names, small_resnet
 from train_loop.state import TrainState
 
@@ -101,6 +101,7 @@ def _constant_steps(
   case: Case, options: argparse.Namespace
 ) -> tuple[tf.keras.Model, Callable[[int], None]]:
   """Returns the network, and what trains it some steps on a constant batch."""
+  machine.share_cores(options.at_once)
   config = config_lib.TrainConfig(
     loop=config_lib.LoopConfig(
       total_steps=10**9,
@@ -108,7 +109,11 @@ def _constant_steps(
       examples_per_epoch=case.batch_size,
     ),
     schedule=config_lib.ScheduleConfig(schedule="constant"),
-    optimizer=config_lib.OptimizerConfig(weight_decay=0.0),
+    optimizer=config_lib.OptimizerConfig(
+      weight_decay=0.0,
+      accumulate_steps=options.at_once,
+      parallel_micro_batches=options.at_once > 1,
+    ),
     precision=config_lib.PrecisionConfig(
       precision=options.precision, jit_compile=options.jit_compile == "true"
     ),
@@ -126,6 +131,13 @@ def _constant_steps(
     state.step.numpy()  # Waits for the device.
 
   return state.model, run
+
+
+def _recipe(options: argparse.Namespace) -> recipe_lib.Recipe:
+  """Returns the recipe, and shares the cores as the command does."""
+  recipe = recipe_lib.of(options)
+  machine.share_cores(recipe.config.optimizer.parts_at_once)
+  return recipe
 
 
 def _recipe_model(recipe: recipe_lib.Recipe) -> tf.keras.Model:
@@ -173,7 +185,7 @@ def _short(
 
 def epoch(options: argparse.Namespace) -> child.Measure:
   """Times an epoch of the recipe, logged and saved, after its first step."""
-  recipe = recipe_lib.of(options)
+  recipe = _recipe(options)
   steps = options.steps or recipe.case.steps
   config = _short(recipe.config, total_steps=1 + steps)
 
@@ -202,7 +214,7 @@ def epoch(options: argparse.Namespace) -> child.Measure:
 
 def ceiling(options: argparse.Namespace) -> child.Measure:
   """Times as many steps of the recipe on one batch, and nothing else."""
-  recipe = recipe_lib.of(options)
+  recipe = _recipe(options)
   steps = options.steps or recipe.case.steps
   config = _short(recipe.config, total_steps=10**9)
   state = TrainState(_recipe_model(recipe), config)
@@ -224,7 +236,7 @@ def ceiling(options: argparse.Namespace) -> child.Measure:
 
 def accuracy(options: argparse.Namespace) -> child.Measure:
   """Trains by the recipe until the target is reached, or to its end."""
-  recipe = recipe_lib.of(options)
+  recipe = _recipe(options)
   sizes = recipe.config.loop
 
   def measure() -> dict[str, Any]:
@@ -263,7 +275,7 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
 
 def input_alone(options: argparse.Namespace) -> child.Measure:
   """Times the recipe's training stream with nothing behind it."""
-  recipe = recipe_lib.of(options)
+  recipe = _recipe(options)
   return child.input_rate(
     reading.reader(_train_dataset(recipe)),
     batch_size=recipe.case.batch_size,

@@ -78,10 +78,12 @@ class Step:
     *optimizers: torch.optim.Optimizer,
     label_smoothing: float = 0.0,
     precision: str = "float32",
+    micro_batches: int = 1,
   ) -> None:
     self._model = model
     self._optimizers = optimizers
     self._loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+    self._micro_batches = micro_batches
     self._dtype = DTYPES[precision]
     half = precision == "mixed_float16"
     self._scaler = torch.amp.GradScaler(device(), enabled=half)
@@ -90,16 +92,22 @@ class Step:
 
   def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> None:
     """Takes one step on a batch."""
+    self._model.zero_grad(set_to_none=True)
+    parts = self._micro_batches
+    for part in zip(images.chunk(parts), labels.chunk(parts)):
+      self._add_gradients(*part)
+    for optimizer in self._optimizers:
+      self._scaler.step(optimizer)
+    self._scaler.update()
+
+  def _add_gradients(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+    """Runs the network forward and backward on a micro-batch."""
     with torch.autocast(
       device(), self._dtype, enabled=self._dtype != torch.float32
     ):
       logits = self._model(images)
-      loss = self._loss(logits, labels)
-    self._model.zero_grad(set_to_none=True)
+      loss = self._loss(logits, labels) / self._micro_batches
     self._scaler.scale(loss).backward()
-    for optimizer in self._optimizers:
-      self._scaler.step(optimizer)
-    self._scaler.update()
     self.loss += loss.detach()
     self.hits += (logits.detach().argmax(1) == labels).sum()
 
@@ -205,7 +213,6 @@ KNOWN = {
   "mixup_alpha": 0.0,
   "cutmix_alpha": 0.0,
   "clip_global_norm": 0.0,
-  "accumulate_steps": 1,
 }
 
 
@@ -341,7 +348,10 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
       for o in optimizers
     ]
     take_step = Step(
-      model, *optimizers, label_smoothing=recipe.values.label_smoothing
+      model,
+      *optimizers,
+      label_smoothing=recipe.values.label_smoothing,
+      micro_batches=recipe.values.accumulate_steps,
     )
     batches = Batches(recipe)
     averages = None
