@@ -401,9 +401,17 @@ def test_flip_tta_evaluates_the_mean_of_both_softmaxes(jit_compile):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("accumulate_steps", [1, 2])
-def test_stochastic_depth_trains_and_counts_its_calls(mode, accumulate_steps):
-  config = tiny.config(accumulate_steps=accumulate_steps, **MODES[mode])
+@pytest.mark.parametrize(
+  ("accumulate_steps", "parallel"), [(1, False), (2, False), (2, True)]
+)
+def test_stochastic_depth_trains_and_counts_its_calls(
+  mode, accumulate_steps, parallel
+):
+  config = tiny.config(
+    accumulate_steps=accumulate_steps,
+    parallel_micro_batches=parallel,
+    **MODES[mode],
+  )
   model = tiny.model(dtype=config.precision.precision, drop_probability=0.3)
   state = TrainState(model, config)
   schedule = loop.make_schedule(config)

@@ -45,6 +45,8 @@ def train(
     log_every_steps=7,
     eval_every_steps=30,
     checkpoint_every_steps=11,
+    accumulate_steps=2,
+    parallel_micro_batches=True,
     mixup_alpha=0.2,
     ema_decay=0.95,
     label_smoothing=0.1,

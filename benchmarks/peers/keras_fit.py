@@ -80,7 +80,9 @@ def _sgd() -> Any:
 
 def augmentation(recipe: recipe_lib.Recipe) -> tf.keras.Model:
   """Returns the recipe's augmentation as Keras' preprocessing layers."""
-  layers = [tf.keras.layers.RandomFlip("horizontal")]
+  layers = []
+  if recipe.values.flip:
+    layers.append(tf.keras.layers.RandomFlip("horizontal"))
   pixels = recipe.values.pad_crop
   if pixels:
     height, width, _ = recipe.case.image_shape

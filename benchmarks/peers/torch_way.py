@@ -206,7 +206,7 @@ KNOWN = {
   "momentum": 0.9,
   "nesterov": True,
   "decay_kernels_only": True,
-  "flip": True,
+  "flip": False,
   "hold_epochs": 0.0,
   "warmup_learning_rate": 0.0,
   "pad_crop": 0,
@@ -247,7 +247,7 @@ def rate_at(step: int, recipe: recipe_lib.Recipe) -> float:
 
 
 class Batches:
-  """The training data, flipped in every other epoch and erased, in memory."""
+  """The training data, erased, in memory."""
 
   def __init__(self, recipe: recipe_lib.Recipe) -> None:
     self._images, self._labels = to_device(
@@ -255,22 +255,16 @@ class Batches:
     )
     self._batch_size = recipe.case.batch_size
     self._erasing_probability = recipe.values.erasing_probability
-    count = recipe.train.num_examples
-    self._coins = torch.rand(count, device=device()) < 0.5
     self._order = torch.empty(0, dtype=torch.int64, device=device())
-    self._epoch = 0
 
   def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the next batch; batches run on across the ends of epochs."""
     if len(self._order) < self._batch_size:
       new = torch.randperm(len(self._labels), device=device())
       self._order = torch.cat([self._order, new])
-      self._epoch += 1
     chosen = self._order[: self._batch_size]
     self._order = self._order[self._batch_size :]
-    flipped = self._coins[chosen] ^ bool(self._epoch % 2)
     images = self._images[chosen]
-    images[flipped] = images[flipped].flip(3)
     if self._erasing_probability:
       images = erased(images, self._erasing_probability)
     return images, self._labels[chosen]
