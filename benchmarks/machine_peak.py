@@ -88,8 +88,14 @@ def best_rate(product: Callable[[], Any], *, repeats: int = 6) -> float:
   return MATMUL_FLOPS / min(seconds)
 
 
-def tensorflow_peak(precision: str = "float32") -> float:
-  """Returns the peak, in FLOP/s, of what TensorFlow runs on in this process."""
+def tensorflow_peak(precision: str = "float32", *, parts: int = 1) -> float:
+  """Returns the peak, in FLOP/s, of what TensorFlow runs on in this process.
+
+  Args:
+    precision: as `gpu_peak_flops` takes it.
+    parts: how many parts of the product are computed at once; as many as of the
+      training step, where each has cores of its own.
+  """
   import tensorflow as tf
 
   gpus = tf.config.list_physical_devices("GPU")
@@ -100,8 +106,14 @@ def tensorflow_peak(precision: str = "float32") -> float:
       return known
   left = tf.random.normal([SIZE, SIZE])
   right = tf.random.normal([SIZE, SIZE])
-  # Reading one element waits for the device.
-  return best_rate(lambda: tf.matmul(left, right)[0, 0].numpy())
+
+  @tf.function
+  def one_element_of_each() -> tf.Tensor:
+    rows = tf.split(left, parts)
+    return tf.stack([tf.matmul(part, right)[0, 0] for part in rows])
+
+  # Reading it waits for the device.
+  return best_rate(lambda: one_element_of_each().numpy())
 
 
 def torch_peak(precision: str = "float32") -> float:

@@ -61,9 +61,10 @@ def test_an_unknown_gpu_is_measured_as_a_cpu_is(monkeypatch):
   fake_gpu(monkeypatch, {"device_name": "Prototype"})
   monkeypatch.setattr(machine_peak, "SIZE", 8)
   monkeypatch.setattr(
-    machine_peak, "best_rate", lambda product: product() and 7
+    machine_peak, "best_rate", lambda product: 7 * len(product())
   )
   assert machine_peak.tensorflow_peak() == 7
+  assert machine_peak.tensorflow_peak(parts=2) == 14  # Both are computed.
 
 
 def test_description_of_a_machine_with_a_gpu(monkeypatch):

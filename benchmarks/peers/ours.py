@@ -81,7 +81,9 @@ def step(options: argparse.Namespace) -> child.Measure:
     run,
     model,
     case=case,
-    peak=lambda: machine_peak.tensorflow_peak(options.precision),
+    peak=lambda: machine_peak.tensorflow_peak(
+      options.precision, parts=options.at_once
+    ),
     seconds=options.seconds,
   )
 
