@@ -4,10 +4,10 @@
 
     python -m benchmarks.input_pipeline --json=input_pipeline.json
 
-Small images: Fashion-MNIST in memory, erased and shifted, against
-Keras' preprocessing layers. JPEG files of 500 x 375: decoded, cropped at
-random, resized to 224 and flipped, against PIL (one process, held on one core)
-and Keras' `image_dataset_from_directory` with preprocessing layers. Records:
+Small images: Fashion-MNIST in memory, erased and shifted, against Keras'
+preprocessing layers. JPEG files of 500 x 375: decoded, cropped at random,
+resized to 224 and flipped, against PIL (one process, held on one core) and
+Keras' `image_dataset_from_directory` with preprocessing layers. Records:
 the same files, once `--mode=convert --convert_resize=256` has written them as
 TFRecord files. The ratio is of images a second and core.
 """

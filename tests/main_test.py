@@ -104,6 +104,26 @@ def test_a_run_says_how_it_ended_and_leaves_its_outputs(finished):
   assert list((workdir / "tensorboard/eval").glob("events.*"))
 
 
+def test_micro_batches_at_once_share_the_cores(small, tmp_path):
+  code = (
+    "import sys; from train_loop import machine, main;"
+    "machine.share_cores = lambda parts: sys.exit(f'shared by {parts}');"
+    "main.run()"
+  )
+  at_once = ("--accumulate_steps=4", "--parallel_micro_batches")
+  for flags_given, parts in (((), 1), (at_once, 4)):
+    done = subprocess.run(
+      [
+        *(sys.executable, "-c", code),
+        *(*small, *flags_given, f"--workdir={tmp_path}"),
+      ],
+      cwd=ROOT,
+      capture_output=True,
+      text=True,
+    )
+    assert f"shared by {parts}" in done.stderr.splitlines(), done.stderr
+
+
 def test_the_same_command_again_says_so_and_changes_nothing(
   finished, regularized
 ):

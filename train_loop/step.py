@@ -190,8 +190,8 @@ def accumulated_gradients(
 ) -> tuple[list[tf.Tensor], Metrics]:
   """Sums `loss_gradients` over `accumulate_steps` micro-batches.
 
-  One after another they need the memory of one. At once, where each has some of
-  a CPU's cores to itself, they do not wait for all cores at each operation.
+  One after another they need the memory of one. At once, each on some of a
+  CPU's cores, they are faster: an operation on all cores waits for the slowest.
 
   Returns:
     The gradients of the scaled loss, float32, one a parameter; and the
@@ -346,6 +346,7 @@ def eval_step(
 
   if config.precision.jit_compile:
     predict = tf.function(predict, jit_compile=True)
+  # At once, as micro-batches: an operation may have no more than their cores.
   parts = tf.split(
     tf.cast(batch["image"], tf.float32), config.optimizer.parts_at_once
   )
