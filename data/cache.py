@@ -22,6 +22,7 @@ from absl import logging
 
 from data import (
   convert,
+  netpbm,
   pipeline,
   reading,
   tfrecord,
@@ -96,7 +97,8 @@ def cached(
     if cache == "memory":
       return _pixels_in_memory(source, crops)
     examples = (
-      (convert.bmp(crop["image"].numpy()), int(crop["label"])) for crop in crops
+      (netpbm.encode(crop["image"].numpy()), int(crop["label"]))
+      for crop in crops
     )
   elif cache == "memory":
     contents = np.array([contents for contents, _ in examples], object)

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an encoded image to pixels of one size: crop, decode, resize, flip.
 
-JPEG, PNG, BMP and GIF (its first picture), told by the content and not by the
-name; gray, palette, alpha and CMYK become gray or RGB as asked. Only the
-crop of a JPEG is decoded. Where a crop is at least twice the size asked for, it
+JPEG, PNG, BMP and GIF (its first picture), and the PPM and PGM that
+`--mode=convert` writes, told by the content and not by the name; gray, palette,
+alpha and CMYK become gray or RGB as asked. Of a JPEG, PPM or PGM only the crop
+is decoded. Where a crop is at least twice the size asked for, it
 is first reduced by 2, 4 or 8, a JPEG in its cosine transform and others by the
 mean of squares, so that bilinear sampling, which comes last, misses no pixel.
 """
@@ -16,6 +17,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from data import netpbm
 from data.random_bits import (
   Purpose,
   between,
@@ -155,7 +157,8 @@ def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
   """Decodes the whole image.
 
   Args:
-    contents: [] string, a JPEG, PNG, BMP or GIF (of which the first picture).
+    contents: [] string, a JPEG, PNG, BMP or GIF (of which the first picture),
+      or what `netpbm.encode` wrote.
     channels: 1 or 3.
 
   Returns:
@@ -164,6 +167,20 @@ def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
   Raises:
     tf.errors.InvalidArgumentError: where it is truncated or something else.
   """
+
+  def of_pixels() -> tf.Tensor:
+    window = tf.pad(netpbm.shape(contents)[:2], [[2, 0]])
+    return _with_channels(netpbm.decode_and_crop(contents, window), channels)
+
+  return tf.cond(
+    netpbm.is_netpbm(contents),
+    of_pixels,
+    lambda: _decode_file(contents, channels),
+  )
+
+
+def _decode_file(contents: tf.Tensor, channels: int) -> tf.Tensor:
+  """Decodes what TensorFlow decodes: JPEG, PNG, BMP and GIF."""
   # JPEG and PNG are converted while they are decoded; BMP and GIF are not.
   is_bmp = tf.equal(tf.strings.substr(contents, 0, 2), b"BM")
   is_gif = tf.equal(tf.strings.substr(contents, 0, 3), b"GIF")
@@ -189,16 +206,24 @@ def stored_channels(contents: tf.Tensor) -> int:
   """
   if tf.io.is_jpeg(contents):
     return int(tf.io.extract_jpeg_shape(contents)[2])
+  if netpbm.is_netpbm(contents):
+    return int(netpbm.shape(contents)[2])
   return tf.io.decode_image(contents, expand_animations=False).shape[-1]
 
 
 def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
   """Turns gray or RGB, with or without alpha, into gray or RGB."""
-  colors = image[..., : tf.where(tf.shape(image)[-1] < 3, 1, 3)]
-  rgb = tf.broadcast_to(colors, [*tf.unstack(tf.shape(image)[:2]), 3])
-  if channels == 3:
-    return rgb
-  return tf.image.rgb_to_grayscale(tf.ensure_shape(rgb, [None, None, 3]))
+  height, width, stored = tf.unstack(tf.shape(image))
+
+  def converted() -> tf.Tensor:
+    colors = image[..., : tf.where(stored < 3, 1, 3)]
+    rgb = tf.broadcast_to(colors, [height, width, 3])
+    if channels == 3:
+      return rgb
+    return tf.image.rgb_to_grayscale(tf.ensure_shape(rgb, [None, None, 3]))
+
+  image = tf.cond(tf.equal(stored, channels), lambda: image, converted)
+  return tf.ensure_shape(image, [None, None, channels])
 
 
 def random_box(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
@@ -245,15 +270,24 @@ def _crop_and_resize(
       ),
     )
 
+  def of_pixels() -> tf.Tensor:
+    window = box(netpbm.shape(contents)[:2])
+    crop = _with_channels(netpbm.decode_and_crop(contents, window), channels)
+    return _reduced(window, image_size, lambda ratio: _mean(crop, ratio))
+
   def of_others() -> tf.Tensor:
-    image = decode(contents, channels)
+    image = _decode_file(contents, channels)
     window = box(tf.shape(image)[:2])
     crop = tf.slice(
       image, tf.pad(window[:2], [[0, 1]]), tf.concat([window[2:], [-1]], 0)
     )
     return _reduced(window, image_size, lambda ratio: _mean(crop, ratio))
 
-  crop = tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_others)
+  crop = tf.cond(
+    tf.io.is_jpeg(contents),
+    of_jpeg,
+    lambda: tf.cond(netpbm.is_netpbm(contents), of_pixels, of_others),
+  )
   crop = tf.ensure_shape(crop, [None, None, channels])
   # Of float32 a CPU samples in two thirds of the time, to the same bits.
   pixels = tf.cast(crop, tf.float32)

@@ -24,7 +24,10 @@ OnBadImage = Callable[[int], None]
 # A bad training image gives way to the first good one of so many after it.
 _REPLACEMENTS = 8
 _CORES = os.cpu_count() or 1
-# Examples are prepared on every core, whole batches on some: they take room.
+# Of examples some more than there are threads, which would stand idle a sixth
+# of the time: what follows on an example that is done takes a while to start.
+_EXAMPLES_A_THREAD = 4
+# Of whole batches, which take room, there are fewer.
 _BATCHES_AT_ONCE = min(_CORES, 8)
 _BATCHES_AHEAD = 4
 
@@ -170,7 +173,7 @@ def train_dataset(
   if on_bad_image is not None:
     load = _replacing(load, source, image_size, _REPLACEMENTS, on_bad_image)
   batches = mapped(
-    mapped(examples, load, input_threads).batch(
+    mapped(examples, load, _EXAMPLES_A_THREAD * input_threads).batch(
       global_batch_size, drop_remainder=True
     ),
     augmented,
@@ -263,7 +266,7 @@ def central_crops(
     load = _replacing(load, source, image_size, candidates, on_bad_image)
   indices = tf.data.Dataset.range(source.num_examples)
   examples = indices.map(lambda index: {"index": index})
-  examples = mapped(examples, load, input_threads)
+  examples = mapped(examples, load, _EXAMPLES_A_THREAD * input_threads)
   if on_bad_image is not None:
     examples = examples.filter(lambda example: example["index"] >= 0)
   return examples.map(_image_and_label)
@@ -385,7 +388,8 @@ def mapped(
   Args:
     dataset: what is mapped.
     function: of an element, in graph operations.
-    at_once: elements that are prepared at the same time; 0 is one a core.
+    at_once: elements that are prepared at the same time; 0 is some for each
+      core.
   """
   options = tf.data.Options()
   # The end of an iterator, of each evaluation's too, waits for the thread that
@@ -398,7 +402,7 @@ def mapped(
   return dataset.map(
     # Unconverted, so that an error keeps its own one line.
     tf.autograph.experimental.do_not_convert(function),
-    num_parallel_calls=at_once or _CORES,
+    num_parallel_calls=at_once or _EXAMPLES_A_THREAD * _CORES,
     deterministic=True,
   ).with_options(options)
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from data.encoded import Contents, Examples, Files
 
-# Bytes that a record is read in: one read for most JPEGs of half a megapixel.
-_BUFFER = 1 << 17
+# Read at once and into its place: no buffer to copy the record from.
+_BUFFER = 0
 
 Read = Callable[[tf.Tensor], tf.Tensor]
 

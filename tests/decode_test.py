@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from data import augment, decode
+from data import augment, decode, netpbm
 from tests import pictures
 
 COLOR = pictures.picture(3, 1, (40, 56))
@@ -41,6 +41,8 @@ def images() -> dict[str, tuple[bytes, Image.Image]]:
     "bmp": encoded(color, "BMP"),
     "bmp_gray": encoded(gray, "BMP"),
     "gif": encoded(palette, "GIF"),
+    "ppm": netpbm.encode(COLOR),
+    "pgm": netpbm.encode(GRAY[..., np.newaxis]),
   }
   return {k: (v, Image.open(io.BytesIO(v))) for k, v in files.items()}
 
@@ -67,14 +69,15 @@ def test_cmyk_becomes_rgb():
 
 
 @pytest.mark.parametrize(
-  ("kind", "channels"), [("jpeg", 3), ("jpeg_gray", 1), ("png_gray", 1)]
+  ("kind", "channels"),
+  [("jpeg", 3), ("jpeg_gray", 1), ("png_gray", 1), ("ppm", 3), ("pgm", 1)],
 )
 def test_the_channels_of_a_file_are_told(kind, channels):
   contents = tf.constant(images()[kind][0])
   assert decode.stored_channels(contents) == channels
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "bmp"])
+@pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "bmp", "ppm"])
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
 def test_what_is_no_image_is_an_error(kind, damage):
   contents = images()[kind][0]
@@ -120,13 +123,17 @@ def test_the_central_crop_is_numpys(image_size, eval_resize, side):
   assert exact > 0.98
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "ppm"])
 @pytest.mark.parametrize("size", [4, 8, 10, 20])
 def test_a_small_picture_of_a_large_one_is_its_mean(kind, size):
   """Aliasing would leave stripes that the mean does not have."""
   stripes = np.zeros([80, 80, 3], np.uint8)
   stripes[:, ::2] = 200
-  contents = encoded(Image.fromarray(stripes), kind.upper())
+  contents = (
+    netpbm.encode(stripes)
+    if kind == "ppm"
+    else encoded(Image.fromarray(stripes), kind.upper())
+  )
   found = decode.central_crop(
     tf.constant(contents), image_size=size, channels=3
   )
@@ -168,7 +175,7 @@ def test_where_no_draw_fits_the_central_square_is_taken():
   assert box.tolist() == [0, 495, 10, 10]
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "ppm"])
 def test_a_crop_is_that_part_of_the_image(kind):
   contents = tf.constant(images()[kind][0])
   whole = decode.decode(contents, 3).numpy()
@@ -182,7 +189,7 @@ def test_a_crop_is_that_part_of_the_image(kind):
 
 
 @pytest.mark.parametrize("size", [40, 10])
-@pytest.mark.parametrize("kind", ["png", "jpeg"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "ppm"])
 def test_a_flipped_crop_is_the_mirrored_one(kind, size):
   contents = tf.constant(images()[kind][0])
   draws = decode.crop_draws(keys(1))[0]
