@@ -4,9 +4,11 @@
 
 Every contender is a process of its own. They set up one after the other, for on
 a GPU cuDNN and XLA time their kernels meanwhile; then they measure in turns,
-A B C A B C, so that a machine that slows down slows all of them. One that fails
-is reported with the last line of its error, and the others go on. Imports no
-TensorFlow, and so takes nothing from those it measures.
+A B C A B C, so that a machine that slows down slows all of them. One that does
+not measure is stopped: threads of its own that fill buffers, or wait in a loop,
+would slow the one that does, and make it batches that it is not timed for. One
+that fails is reported with the last line of its error, and the others go on.
+Imports no TensorFlow, and so takes nothing from those it measures.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -100,10 +103,17 @@ class Child:
       ChildFailed: it ended, or took too long.
     """
     assert self._process.stdin is not None
+    self._process.send_signal(signal.SIGCONT)
     with contextlib.suppress(BrokenPipeError):
       self._process.stdin.write("measure\n")
       self._process.stdin.flush()
-    return self.read(seconds=seconds)
+    record = self.read(seconds=seconds)
+    self.stop()
+    return record
+
+  def stop(self) -> None:
+    """Stops the process, and all of its threads, until it is asked."""
+    self._process.send_signal(signal.SIGSTOP)
 
   def read(self, *, seconds: float) -> Record:
     """Returns the next record, whatever else is printed before it."""
@@ -246,6 +256,7 @@ def compare(
       try:
         child = stack.enter_context(started(contender, arguments))
         child.read(seconds=SET_UP_SECONDS)
+        child.stop()
       except ChildFailed as failure:
         failed[contender.name] = Runs(error=str(failure))
       else:

@@ -82,6 +82,33 @@ def test_children_set_up_once_and_measure_every_round(peer):
   assert list(runs) == ["a", "b"]
 
 
+COUNTING = """
+import sys, threading, time
+counted = []
+def count():
+  while True:
+    counted.append(time.sleep(0.01))
+threading.Thread(target=count, daemon=True).start()
+print('{"ready": true}', flush=True)
+for _ in sys.stdin:
+  time.sleep(float(sys.argv[1]))
+  print('{"counted": %d}' % len(counted), flush=True)
+"""
+
+
+def test_who_does_not_measure_is_stopped(tmp_path):
+  (tmp_path / "counting.py").write_text(COUNTING, encoding="utf-8")
+  path = {"PYTHONPATH": str(tmp_path)}
+  contenders = [
+    Contender(seconds, "counting", (seconds,), path) for seconds in ("0", "0.4")
+  ]
+  runs = harness.compare(contenders, rounds=3)
+  first, *_, last = (record["counted"] for record in runs["0"].records)
+  assert last - first < 20
+  first, *_, last = (record["counted"] for record in runs["0.4"].records)
+  assert last - first > 20
+
+
 def test_none_unsets_a_variable(peer, monkeypatch):
   monkeypatch.setenv("SEEN", "yes")
   contenders = [peer("a"), peer("b", environment={"SEEN": None})]
