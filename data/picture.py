@@ -80,7 +80,8 @@ def _draw_histogram(
     yticklabels=[_short(class_names[label]) for label in order],
   )
   axis.invert_yaxis()
-  axis.legend()
+  # Above the bars, which take all of the width.
+  axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(counts))
 
 
 def _short(name: str) -> str:

@@ -240,38 +240,46 @@ def test_the_run_of_a_librarys_user_is_named(arguments, tmp_path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-  return pictures.write_folder(
-    tmp_path_factory.mktemp("folder"), counts=(("train", 12), ("val", 6))
+  pytest.importorskip("sklearn")
+  return pictures.write_photographs(
+    tmp_path_factory.mktemp("folder"), counts=(("train", 16), ("val", 8))
   )
 
 
 FILES = (*FEW_STEPS, "--image_size=16", "--flip")
 
 
-def test_files_and_the_records_made_of_them_train_alike(folder, tmp_path):
-  output = tmp_path / "records"
+def test_a_folder_a_table_and_records_of_the_same_files_train_alike(
+  folder, tmp_path
+):
+  records, table = tmp_path / "records", tmp_path / "labels.csv"
   done = command(
     "--mode=convert",
     "--dataset=image_folder",
     f"--data_dir={folder}",
-    f"--output_dir={output}",
+    f"--output_dir={records}",
   )
   assert done.returncode == 0, done.stderr
-  assert done.stdout == f"{output} is written: 36 train, 18 validation\n"
+  assert done.stdout == f"{records} is written: 32 train, 16 validation\n"
+  rows = ["path,label,split"]
+  for path in sorted(folder.rglob("*.jpg")):
+    part = "train" if "train" in path.parts else "validation"
+    rows.append(f"{path.relative_to(folder)},{path.parent.name},{part}")
+  table.write_text("\n".join(rows))
   finals = []
-  for dataset, data_dir in (("image_folder", folder), ("tfrecord", output)):
-    done = command(
-      *FILES,
-      f"--dataset={dataset}",
-      f"--data_dir={data_dir}",
-      f"--workdir={tmp_path / dataset}",
-    )
+  for arguments in (
+    ("--dataset=image_folder", f"--data_dir={folder}"),
+    ("--dataset=csv", f"--data_dir={folder}", f"--labels={table}"),
+    ("--dataset=tfrecord", f"--data_dir={records}"),
+  ):
+    workdir = tmp_path / arguments[0]
+    done = command(*FILES, *arguments, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
-    card = json.loads((tmp_path / dataset / "run_card.json").read_text())
+    card = json.loads((workdir / "run_card.json").read_text())
     names = ("loss", "eval_loss", "eval_top1", "eval_examples")
     finals.append({name: card["final"][name] for name in names})
-  assert finals[0] == finals[1]
-  assert finals[0]["eval_examples"] == 18
+  assert finals[0] == finals[1] == finals[2]
+  assert finals[0]["eval_examples"] == 16
 
 
 def test_check_data_reports_and_draws(folder, tmp_path):
@@ -284,13 +292,13 @@ def test_check_data_reports_and_draws(folder, tmp_path):
   )
   done = command(*arguments)
   assert done.returncode == 0, done.stderr
-  assert "train: 36 images, 0 bad" in done.stdout
+  assert "train: 32 images, 0 bad" in done.stdout
   assert {"check_data.json", "check_data.png"} == set(os.listdir(tmp_path))
 
 
 def test_a_bad_image_is_status_2_or_skipped(folder, tmp_path):
   root = shutil.copytree(folder, tmp_path / "data")
-  bad = sorted(root.glob("train/red/*"))[4]
+  bad = sorted(root.glob("train/flower/*"))[4]
   bad.write_bytes(bad.read_bytes()[:200])
   workdir = tmp_path / "run"
   arguments = (
@@ -307,7 +315,7 @@ def test_a_bad_image_is_status_2_or_skipped(folder, tmp_path):
   done = command(*arguments)
   assert done.returncode == 2, done.stderr
   (line,) = own_lines(done.stderr)
-  assert f"image {bad} (class red) cannot be decoded: replace it" in line
+  assert f"image {bad} (class flower) cannot be decoded: replace it" in line
   assert "Traceback" not in done.stderr
   done = command(*arguments, "--on_bad_image=skip")
   assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 CLASSES = ("blue", "green", "red")
+PHOTOGRAPHS = ("china", "flower")
 
 
 def picture(index: int, label: int, size=(24, 32)) -> np.ndarray:
@@ -46,4 +47,27 @@ def write_folder(
         image = Image.fromarray(picture(index, label, size))
         image.save(folder / f"{index:04d}{ending}")
         index += 1
+  return pathlib.Path(root)
+
+
+def write_photographs(
+  root: str | os.PathLike[str], *, counts=(("train", 12), ("val", 6))
+) -> pathlib.Path:
+  """Writes JPEGs of several sizes: random crops of scikit-learn's photographs.
+
+  They are a flower and a temple, which are the classes. Returns the root.
+  """
+  from sklearn import datasets
+
+  random = np.random.default_rng(0)
+  for part, count in counts:
+    for name in PHOTOGRAPHS:
+      photograph = datasets.load_sample_image(f"{name}.jpg")
+      folder = pathlib.Path(root, part, name)
+      folder.mkdir(parents=True)
+      for index in range(count):
+        size = random.integers(40, 120, 2)
+        top, left = random.integers(0, photograph.shape[:2] - size)
+        crop = photograph[top : top + size[0], left : left + size[1]]
+        Image.fromarray(crop).save(folder / f"{index:04d}.jpg", quality=90)
   return pathlib.Path(root)
