@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import DataError, csv_table, idx, npz, record_index
+from data import DataError, csv_table, decode, idx, netpbm, npz, record_index
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20000"))
 LABEL = "image/class/label"
@@ -168,3 +168,23 @@ def test_a_damaged_file_is_refused_in_one_line_that_names_it(name, tmp_path):
       assert time.perf_counter() - start < 5, tried.hex()
       refused += found is None
   assert EXAMPLES / 2 < refused < EXAMPLES
+
+
+def test_a_damaged_picture_is_refused_or_has_its_size():
+  content = netpbm.encode(np.arange(60, dtype=np.uint8).reshape(4, 5, 3))
+
+  @tf.function
+  def crop(contents: tf.Tensor) -> tf.Tensor:
+    return decode.central_crop(contents, image_size=2, channels=3)
+
+  source = random.Random("netpbm")
+  refused = 0
+  for _ in range(EXAMPLES // 4):
+    tried = damaged(content, source)
+    try:
+      assert crop(tf.constant(tried)).shape == (2, 2, 3)
+    except tf.errors.InvalidArgumentError:
+      refused += 1
+    except Exception as error:
+      raise AssertionError(f"content {tried.hex()}") from error
+  assert EXAMPLES / 16 < refused < EXAMPLES / 4
