@@ -10,8 +10,11 @@ pixels. Arrays are stored as PNG.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -57,7 +60,8 @@ def convert(
     The number of examples written of each part.
 
   Raises:
-    DataError: the folder is not empty, or an image cannot be decoded.
+    DataError: the folder is not empty, an image cannot be decoded, or the disk
+      is full.
   """
   if resize < 0 or shard_bytes < 1:
     raise DataError(
@@ -73,25 +77,37 @@ def convert(
     raise DataError(
       f"{partial} is an unfinished conversion: delete it first"
     ) from error
-  counts = {}
   bad: list[str] | None = [] if skip_bad_images else None
-  for part, source in (("train", train), ("validation", validation)):
-    examples = progress(
-      _examples(source, resize, bad), part, source.num_examples
-    )
-    counts[part] = write_part(
-      partial, part, examples, source.class_names, shard_bytes=shard_bytes
-    )
-  names_file = os.path.join(partial, tfrecord.CLASS_NAMES_FILE)
-  with open(names_file, "w", encoding="utf-8") as file:
-    file.writelines(f"{name}\n" for name in train.class_names)
-  if bad:
-    with open(bad_images_file(partial), "w", encoding="utf-8") as file:
-      file.writelines(f"{message}\n" for message in bad)
-  if os.path.isdir(output_dir):
-    os.rmdir(output_dir)
-  os.rename(partial, output_dir)
+  counts = {}
+  try:
+    for part, source in (("train", train), ("validation", validation)):
+      examples = progress(
+        _examples(source, resize, bad), part, source.num_examples
+      )
+      counts[part] = write_part(
+        partial, part, examples, source.class_names, shard_bytes=shard_bytes
+      )
+    names_file = os.path.join(partial, tfrecord.CLASS_NAMES_FILE)
+    _write_lines(names_file, train.class_names)
+    if bad:
+      _write_lines(bad_images_file(partial), bad)
+    if os.path.isdir(output_dir):
+      os.rmdir(output_dir)
+    os.rename(partial, output_dir)
+  except OSError as error:
+    raise DataError(
+      f"output_dir={output_dir} cannot be written: {error.strerror}; mend that,"
+      " or choose another"
+    ) from error
+  finally:
+    # Of a conversion that fails or is stopped nothing can be used.
+    shutil.rmtree(partial, ignore_errors=True)
   return counts
+
+
+def _write_lines(path: str, lines: Iterable[str]) -> None:
+  with open(path, "w", encoding="utf-8") as file:
+    file.writelines(f"{line}\n" for line in lines)
 
 
 def _examples(
@@ -167,15 +183,27 @@ class _Shards:
     if self.writer is None or self.sizes[-1] >= self.shard_bytes:
       self.close()
       self.sizes.append(0)
-      self.writer = tf.io.TFRecordWriter(self.path(len(self.sizes) - 1))
+      with _os_errors():
+        self.writer = tf.io.TFRecordWriter(self.path(len(self.sizes) - 1))
     self.places.append((len(self.sizes) - 1, self.sizes[-1], label))
-    self.writer.write(record)
+    with _os_errors():
+      self.writer.write(record)
     self.sizes[-1] += record_index.record_bytes(len(record))
 
   def close(self) -> None:
     if self.writer is not None:
-      self.writer.close()
+      with _os_errors():
+        self.writer.close()
       self.writer = None
+
+
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+  """Raises TensorFlow's error of a file, as of a full disk, as an OSError."""
+  try:
+    yield
+  except tf.errors.OpError as error:
+    raise OSError(errno.EIO, error.message) from error
 
 
 def write_part(
@@ -200,6 +228,7 @@ def write_part(
 
   Raises:
     DataError: there are none.
+    OSError: a file cannot be written.
   """
   shards = _Shards(folder, part, shard_bytes)
   for contents, label in examples:
