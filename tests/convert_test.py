@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,7 +20,7 @@ from data import (
   tfrecord,
 )
 from data.sources import Source
-from tests import pictures
+from tests import disk, pictures
 
 
 def read_all(source) -> list[bytes]:
@@ -102,29 +99,18 @@ def test_bad_images_stop_it_or_are_left_out(tmp_path):
   assert str(bad) in (output / "bad_images.txt").read_text()
 
 
-@contextlib.contextmanager
-def files_of_at_most(size):
-  """Lets no file grow beyond `size` bytes, as on a disk that is full."""
-  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-  resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-  try:
-    yield
-  finally:
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
   parts = image_folder.load(str(pictures.write_folder(tmp_path / "data")))
   output = str(tmp_path / "out")
   with (
-    files_of_at_most(2000),
+    disk.files_of_at_most(2000),
     pytest.raises(DataError, match=f"output_dir={output} cannot be written"),
   ):
     convert.convert(*parts, output)
   assert [path.name for path in tmp_path.iterdir()] == ["data"]
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
   with (
-    files_of_at_most(2000),
+    disk.files_of_at_most(2000),
     pytest.raises(DataError, match=r"cannot be written: .*--cache=none"),
   ):
     cache.cached(parts[0], "disk", image_size=16, replace=True)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import disk
 from tests.events import accumulator, scalars
 from train_loop import reporting
+from train_loop.config import ConfigError
 
 
 def test_metrics_after_the_start_and_half_lines_are_dropped(tmp_path):
@@ -25,6 +27,24 @@ def test_metrics_after_the_start_and_half_lines_are_dropped(tmp_path):
     {"step": 3, "loss": 9.0},
   ]
   assert reporting.last_records(tmp_path) == {"step": 3, "loss": 9.0}
+
+
+def test_what_a_full_disk_does_not_take_is_named(tmp_path):
+  metrics = reporting.MetricsFile(tmp_path, start_step=0)
+  board = reporting.TensorBoardWriter(tmp_path / "board", start_step=0)
+  with disk.files_of_at_most(10):
+    for name, write in (
+      ("metrics.jsonl", lambda: metrics.write({"step": 10, "loss": 0.5})),
+      ("board", lambda: board.scalars({"loss": 0.5}, step=10)),
+      (
+        "new",
+        lambda: reporting.TensorBoardWriter(tmp_path / "new", start_step=0),
+      ),
+    ):
+      message = rf"{tmp_path / name} cannot be written \(.*\): mend that"
+      with pytest.raises(ConfigError, match=message) as raised:
+        write()
+      assert "\n" not in str(raised.value)
 
 
 def test_tensorboard_reads_scalars_and_drops_what_is_logged_again(tmp_path):

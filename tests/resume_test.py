@@ -14,8 +14,9 @@ import pytest
 import tensorflow as tf
 
 from data import convert, image_folder
-from tests import forked, pictures, tiny, tiny_run
+from tests import disk, forked, pictures, tiny, tiny_run
 from train_loop import Stopped, loop, reporting, train_and_evaluate
+from train_loop.config import ConfigError
 
 
 def is_killed(workdir, **options):
@@ -120,6 +121,25 @@ def test_stopping_saves_and_going_on_gives_the_same_bits(tmp_path):
   # Other initial weights: all that counts comes from the checkpoint.
   model = tiny.model(seed=5)
   train_and_evaluate(model, *data, config, tmp_path / "parts")
+  require_equal(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize(
+  ("size", "name"),
+  [(400, "run_card"), (2000, "tensorboard"), (5000, "checkpoints")],
+)
+def test_after_a_full_disk_the_same_bits(size, name, tmp_path):
+  config = tiny.config()
+  data = tiny.dataset(256), tiny.dataset(100, seed=1)
+  train_and_evaluate(tiny.model(), *data, config, tmp_path / "whole")
+  message = rf"{tmp_path}/parts/{name}.* cannot be written \(.*\): mend that"
+  with (
+    disk.files_of_at_most(size),
+    pytest.raises(ConfigError, match=message) as raised,
+  ):
+    train_and_evaluate(tiny.model(), *data, config, tmp_path / "parts")
+  assert "\n" not in str(raised.value)
+  train_and_evaluate(tiny.model(), *data, config, tmp_path / "parts")
   require_equal(tmp_path / "whole", tmp_path / "parts")
 
 

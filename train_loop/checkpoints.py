@@ -17,6 +17,7 @@ from absl import logging
 
 from train_loop.config import ConfigError
 from train_loop.state import TrainState
+from train_loop.writing import writing
 from tricks import keras_compat
 
 DIRECTORY = "checkpoints"
@@ -91,14 +92,8 @@ class _Damaged(ConfigError):
 
 
 def _save(manager: tf.train.CheckpointManager, step: int) -> None:
-  try:
+  with writing(manager.directory, tf.errors.OpError):
     manager.save(checkpoint_number=step)
-  except tf.errors.OpError as error:
-    raise ConfigError(
-      f"checkpoint {manager.directory} cannot be written ("
-      f"{_first_line(error)}): mend that, and the same command goes on from "
-      "the checkpoint before"
-    ) from error
 
 
 def _first_line(error: Exception) -> str:

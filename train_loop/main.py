@@ -25,6 +25,7 @@ from train_loop import flags as flags_lib
 from train_loop import machine, preflight, run_card, trial_cache, trials
 from train_loop.config import ConfigError, TrainConfig, require_addons
 from train_loop.signals import StopRequest
+from train_loop.writing import writing
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -190,15 +191,17 @@ def check_data() -> int:
 
   report = check.check(inputs.train, inputs.validation, progress=_progress)
   folder = pathlib.Path(FLAGS.workdir)
-  folder.mkdir(parents=True, exist_ok=True)
-  check.save(report, folder / "check_data.json")
+  with writing(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    check.save(report, folder / "check_data.json")
   print(check.as_text(report))
   if report.bad:
     raise ConfigError(
       f"{len(report.bad)} images cannot be decoded, the first is "
       f"{report.bad[0]}: replace them, or train with --on_bad_image=skip"
     )
-  picture.save(folder / "check_data.png", inputs)
+  with writing(folder):
+    picture.save(folder / "check_data.png", inputs)
   print(f"{folder} has check_data.json and check_data.png")
   return 0
 

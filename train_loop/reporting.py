@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -17,6 +18,8 @@ from absl import logging
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tqdm import tqdm
+
+from train_loop.writing import writing
 
 METRICS_FILE = "metrics.jsonl"
 TIME_FIELDS = ("images_per_second", "eval_seconds")
@@ -36,12 +39,17 @@ class MetricsFile:
     self._path = pathlib.Path(workdir) / METRICS_FILE
     kept = [r for r in read_metrics(workdir) if r["step"] <= start_step]
     partial = self._path.with_suffix(".partial")
-    partial.write_text("".join(map(_line, kept)), encoding="utf-8")
-    os.replace(partial, self._path)
+    with writing(self._path):
+      partial.write_text("".join(map(_line, kept)), encoding="utf-8")
+      os.replace(partial, self._path)
 
   def write(self, record: dict[str, Any]) -> None:
-    """Appends one record, complete on disk before it returns."""
-    with self._path.open("a", encoding="utf-8") as file:
+    """Appends one record, complete on disk before it returns.
+
+    Raises:
+      ConfigError: the disk is full, or the like.
+    """
+    with writing(self._path), self._path.open("a", encoding="utf-8") as file:
       file.write(_line(record))
 
 
@@ -67,26 +75,32 @@ def last_records(workdir: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 class TensorBoardWriter:
-  """Scalars and images of one TensorBoard run, e.g. `tensorboard/train`."""
+  """Scalars and images of one TensorBoard run, e.g. `tensorboard/train`.
+
+  Raises:
+    ConfigError: in any method, where the disk is full, or the like.
+  """
 
   def __init__(
     self, logdir: str | os.PathLike[str], *, start_step: int
   ) -> None:
     """Opens an event file; TensorBoard drops what came after `start_step`."""
-    self._writer = EventFileWriter(os.fspath(logdir))
-    self._writer.add_event(
-      event_pb2.Event(
-        wall_time=time.time(),
-        step=start_step + 1,
-        session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START),
+    self._logdir = os.fspath(logdir)
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    with self._writing():
+      self._writer = EventFileWriter(self._logdir)
+      self._writer.add_event(
+        event_pb2.Event(
+          wall_time=time.time(), step=start_step + 1, session_log=start
+        )
       )
-    )
 
   def scalars(self, values: dict[str, float], *, step: int) -> None:
     """Writes a value for each tag."""
-    for tag, value in values.items():
-      self._add(step, tag=tag, simple_value=value)
-    self._writer.flush()
+    with self._writing():
+      for tag, value in values.items():
+        self._add(step, tag=tag, simple_value=value)
+      self._writer.flush()
 
   def image(self, tag: str, image: np.ndarray, *, step: int) -> None:
     """Writes one [height, width, 1 or 3] uint8 picture."""
@@ -97,12 +111,17 @@ class TensorBoardWriter:
       colorspace=channels,
       encoded_image_string=tf.io.encode_png(image).numpy(),
     )
-    self._add(step, tag=tag, image=png)
-    self._writer.flush()
+    with self._writing():
+      self._add(step, tag=tag, image=png)
+      self._writer.flush()
 
   def close(self) -> None:
     """Closes the event file."""
-    self._writer.close()
+    with self._writing():
+      self._writer.close()
+
+  def _writing(self) -> contextlib.AbstractContextManager[None]:
+    return writing(self._logdir, tf.errors.OpError)
 
   def _add(self, step: int, **value: Any) -> None:
     summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(**value)])

@@ -15,6 +15,7 @@ import pathlib
 from typing import Any
 
 from train_loop.config import ConfigError
+from train_loop.writing import writing
 
 FILE_NAME = "run_card.json"
 
@@ -40,15 +41,20 @@ def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def write(workdir: str | os.PathLike[str], card: dict[str, Any]) -> None:
-  """Writes the card atomically: a reader sees the old or the new one."""
+  """Writes the card atomically: a reader sees the old or the new one.
+
+  Raises:
+    ConfigError: the disk is full, or the like.
+  """
   path = pathlib.Path(workdir) / FILE_NAME
   partial = path.with_suffix(".partial")
-  with partial.open("w", encoding="utf-8") as file:
-    json.dump(card, file, indent=2)
-    file.write("\n")
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(partial, path)
+  with writing(path):
+    with partial.open("w", encoding="utf-8") as file:
+      json.dump(card, file, indent=2)
+      file.write("\n")
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(partial, path)
 
 
 def require_same(
