@@ -107,16 +107,13 @@ class Child:
     with contextlib.suppress(BrokenPipeError):
       self._process.stdin.write("measure\n")
       self._process.stdin.flush()
-    record = self.read(seconds=seconds)
-    self.stop()
-    return record
-
-  def stop(self) -> None:
-    """Stops the process, and all of its threads, until it is asked."""
-    self._process.send_signal(signal.SIGSTOP)
+    return self.read(seconds=seconds)
 
   def read(self, *, seconds: float) -> Record:
-    """Returns the next record, whatever else is printed before it."""
+    """Returns the next record, whatever else is printed before it.
+
+    The process, with all its threads, then stands still until it is asked.
+    """
     assert self._process.stdout is not None
     timer = threading.Timer(seconds, self._process.kill)
     timer.start()
@@ -124,6 +121,7 @@ class Child:
       for line in self._process.stdout:
         record = parse_record(line)
         if record is not None:
+          self._process.send_signal(signal.SIGSTOP)
           return record
     finally:
       in_time = timer.is_alive()
@@ -256,7 +254,6 @@ def compare(
       try:
         child = stack.enter_context(started(contender, arguments))
         child.read(seconds=SET_UP_SECONDS)
-        child.stop()
       except ChildFailed as failure:
         failed[contender.name] = Runs(error=str(failure))
       else:

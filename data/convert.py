@@ -165,6 +165,15 @@ def _example(
   return tf.train.Example(features=tf.train.Features(feature=features))
 
 
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+  """Raises TensorFlow's error of a file, as of a full disk, as an OSError."""
+  try:
+    yield
+  except tf.errors.OpError as error:
+    raise OSError(errno.EIO, error.message) from error
+
+
 @dataclasses.dataclass
 class _Shards:
   """Writes records into files of about one size, and notes where they stand."""
@@ -179,31 +188,21 @@ class _Shards:
   def path(self, number: int) -> str:
     return os.path.join(self.folder, f"{self.part}-{number:05d}.partial")
 
+  @_os_errors()
   def write(self, record: bytes, label: int) -> None:
     if self.writer is None or self.sizes[-1] >= self.shard_bytes:
       self.close()
       self.sizes.append(0)
-      with _os_errors():
-        self.writer = tf.io.TFRecordWriter(self.path(len(self.sizes) - 1))
+      self.writer = tf.io.TFRecordWriter(self.path(len(self.sizes) - 1))
     self.places.append((len(self.sizes) - 1, self.sizes[-1], label))
-    with _os_errors():
-      self.writer.write(record)
+    self.writer.write(record)
     self.sizes[-1] += record_index.record_bytes(len(record))
 
+  @_os_errors()
   def close(self) -> None:
     if self.writer is not None:
-      with _os_errors():
-        self.writer.close()
+      self.writer.close()
       self.writer = None
-
-
-@contextlib.contextmanager
-def _os_errors() -> Iterator[None]:
-  """Raises TensorFlow's error of a file, as of a full disk, as an OSError."""
-  try:
-    yield
-  except tf.errors.OpError as error:
-    raise OSError(errno.EIO, error.message) from error
 
 
 def write_part(

@@ -11,9 +11,6 @@ import tensorflow as tf
 
 from data.encoded import Contents, Examples, Files
 
-# Read at once and into its place: no buffer to copy the record from.
-_BUFFER = 0
-
 Read = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -42,7 +39,8 @@ def make_read(examples: Examples) -> Read:
     variant = tf.raw_ops.TFRecordDatasetV2(
       filenames=tf.gather(shards, tf.gather(shard, index))[tf.newaxis],
       compression_type="",
-      buffer_size=tf.constant(_BUFFER, tf.int64),
+      # None: a buffer would only be one more place to copy the record from.
+      buffer_size=tf.constant(0, tf.int64),
       byte_offsets=tf.gather(offset, index)[tf.newaxis],
     )
     records = tf.data.experimental.from_variant(

@@ -241,9 +241,7 @@ def test_the_run_of_a_librarys_user_is_named(arguments, tmp_path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   pytest.importorskip("sklearn")
-  return pictures.write_photographs(
-    tmp_path_factory.mktemp("folder"), counts=(("train", 16), ("val", 8))
-  )
+  return pictures.write_photographs(tmp_path_factory.mktemp("folder"))
 
 
 FILES = (*FEW_STEPS, "--image_size=16", "--flip")

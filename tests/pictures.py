@@ -51,7 +51,7 @@ def write_folder(
 
 
 def write_photographs(
-  root: str | os.PathLike[str], *, counts=(("train", 12), ("val", 6))
+  root: str | os.PathLike[str], *, counts=(("train", 16), ("val", 8))
 ) -> pathlib.Path:
   """Writes JPEGs of several sizes: random crops of scikit-learn's photographs.
 

@@ -346,7 +346,8 @@ def eval_step(
 
   if config.precision.jit_compile:
     predict = tf.function(predict, jit_compile=True)
-  # At once, as micro-batches: an operation may have no more than their cores.
+  # In the parts that training computes at once, for each operation is held to
+  # one part's share of the cores here too.
   parts = tf.split(
     tf.cast(batch["image"], tf.float32), config.optimizer.parts_at_once
   )
