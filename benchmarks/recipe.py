@@ -11,9 +11,9 @@ from absl import flags
 
 import data
 from benchmarks.cases import Case
-from data import fashion_mnist
+from data.sources import fashion_mnist
 from train_loop import config as config_lib
-from train_loop import flags as flags_lib
+from train_loop.command import flags as flags_lib
 
 RECIPE = "fashion_mnist"
 

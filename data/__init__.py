@@ -35,11 +35,11 @@ of `(seed, epoch, index)`, so a run continues from one integer, its step.
 
 from __future__ import annotations
 
-from data.encoded import AnySource, EncodedSource
 from data.inputs import Inputs
-from data.loading import load
 from data.names import DATASETS, LOAD_FLAGS
-from data.sources import DataError, Source
+from data.sources.encoded import AnySource, EncodedSource
+from data.sources.loading import load
+from data.sources.source import DataError, Source
 
 __all__ = [
   "DATASETS",

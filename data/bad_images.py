@@ -9,7 +9,7 @@ import threading
 
 from absl import logging
 
-from data.encoded import EncodedSource
+from data.sources.encoded import EncodedSource
 
 
 class BadImages:

@@ -20,17 +20,13 @@ import psutil
 import tensorflow as tf
 from absl import logging
 
-from data import (
-  convert,
-  netpbm,
-  pipeline,
-  reading,
-  tfrecord,
-  user_cache,
-)
-from data.encoded import AnySource, Contents, EncodedSource, Records
+from data import pipeline, reading
+from data.images import netpbm
 from data.pipeline import OnBadImage
-from data.sources import DataError, Source
+from data.preparation import convert
+from data.sources import tfrecord, user_cache
+from data.sources.encoded import AnySource, Contents, EncodedSource, Records
+from data.sources.source import DataError, Source
 
 # `auto` leaves this part of the free memory to everything else.
 _SPARE = 0.5

@@ -13,9 +13,9 @@ import functools
 from typing import TYPE_CHECKING, Any, Callable
 
 from data.bad_images import BadImages
-from data.encoded import AnySource, EncodedSource, require_sizes
 from data.names import CACHES
-from data.sources import DataError, Source
+from data.sources.encoded import AnySource, EncodedSource, require_sizes
+from data.sources.source import DataError, Source
 
 if TYPE_CHECKING:
   import tensorflow as tf

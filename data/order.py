@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from data.random_bits import Integer, random_bits
+from data.images.random_bits import Integer, random_bits
 
 # TensorFlow's own index_shuffle takes 4 rounds and the seed as it stands.
 # With 60,000 examples and the epoch as seed that leaves a correlation of 0.89

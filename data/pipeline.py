@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from data import augment, color, decode, order, reading
-from data import auto_augment as auto_augment_lib
-from data.encoded import AnySource, EncodedSource, require_sizes
+from data import order, reading
+from data.images import augment, color, decode
+from data.images import auto_augment as auto_augment_lib
 from data.names import AUTO_AUGMENTS
-from data.sources import Source
+from data.sources.encoded import AnySource, EncodedSource, require_sizes
+from data.sources.source import Source
 
 Batch = dict[str, tf.Tensor]
 # Called with the index of an example that cannot be decoded.

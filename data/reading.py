@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from data.encoded import Contents, Examples, Files
+from data.sources.encoded import Contents, Examples, Files
 
 Read = Callable[[tf.Tensor], tf.Tensor]
 

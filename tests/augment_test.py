@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import augment
+from data.images import augment
 from tests.splitmix import python_below, python_bits, python_uniform
 
 SHAPES = [(8, 8, 1), (5, 9, 3), (28, 28, 1)]

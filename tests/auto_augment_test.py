@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import augment, auto_augment
+from data.images import augment, auto_augment
 from tests import pillow_ops
 from tests.splitmix import python_below, python_bits
 

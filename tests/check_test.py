@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import Inputs, check, image_folder, picture
-from data.sources import Source
+from data import Inputs
+from data.preparation import check, picture
+from data.sources import image_folder
+from data.sources.source import Source
 from tests import pictures
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import augment, color
+from data.images import augment, color
 from tests.splitmix import python_uniform
 
 # Pixels that four divides, two divides and neither does.

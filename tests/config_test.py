@@ -111,7 +111,7 @@ def test_the_names_are_those_of_the_tricks():
 
 def test_config_and_flags_need_no_tensorflow():
   code = (
-    "import sys, train_loop, train_loop.flags, train_loop.run_card;"
+    "import sys, train_loop, train_loop.command.flags, train_loop.run_card;"
     "assert 'tensorflow' not in sys.modules"
   )
   subprocess.run([sys.executable, "-c", code], check=True)

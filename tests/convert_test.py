@@ -9,17 +9,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from data import (
-  DataError,
-  cache,
-  convert,
-  decode,
-  image_folder,
-  netpbm,
-  reading,
-  tfrecord,
-)
-from data.sources import Source
+from data import DataError, cache, reading
+from data.images import decode, netpbm
+from data.preparation import convert
+from data.sources import image_folder, tfrecord
+from data.sources.source import Source
 from tests import disk, pictures
 
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from data import augment, decode, netpbm
+from data.images import augment, decode, netpbm
 from tests import pictures
 
 COLOR = pictures.picture(3, 1, (40, 56))

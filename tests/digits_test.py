@@ -9,7 +9,8 @@ import builtins
 import numpy as np
 import pytest
 
-from data import DataError, digits
+from data import DataError
+from data.sources import digits
 
 sklearn_datasets = pytest.importorskip("sklearn.datasets")
 

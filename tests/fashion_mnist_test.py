@@ -22,7 +22,8 @@ import sys
 import numpy as np
 import pytest
 
-from data import DataError, fashion_mnist
+from data import DataError
+from data.sources import fashion_mnist
 
 # As Fashion-MNIST's README lists them.
 README_MD5S = {

@@ -13,8 +13,8 @@ from absl import flags
 import data
 from tests.project import ROOT
 from train_loop import config as config_lib
-from train_loop import flags as flags_lib
-from train_loop import preflight
+from train_loop.command import flags as flags_lib
+from train_loop.preflight import choose as preflight
 
 
 def parse(*argv):

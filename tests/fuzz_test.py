@@ -24,7 +24,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import DataError, csv_table, decode, idx, netpbm, npz, record_index
+from data import DataError
+from data.images import decode, netpbm
+from data.sources import csv_table, idx, npz, record_index
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20000"))
 LABEL = "image/class/label"

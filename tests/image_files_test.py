@@ -11,7 +11,8 @@ import shutil
 import numpy as np
 import pytest
 
-from data import DataError, csv_table, encoded, image_files, image_folder
+from data import DataError
+from data.sources import csv_table, encoded, image_files, image_folder
 from tests import pictures
 
 

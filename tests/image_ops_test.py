@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import image_ops
+from data.images import image_ops
 from tests import pillow_ops
 
 COUNT = 42

@@ -37,7 +37,7 @@ TARGETS = {
 }
 FILES = project.python_files(*project.ROOMS)
 BENCHMARKS = project.python_files("benchmarks")
-MAY_READ_FLAGS = {"train_loop/flags.py", "train_loop/main.py"}
+MAY_READ_FLAGS = {"train_loop/command/flags.py", "train_loop/main.py"}
 BUILD_TARGETS = project.build_targets()
 
 
@@ -193,7 +193,7 @@ def test_deps_in_build_are_the_rooms_imported(target):
     ("from ..step import f", {"train_loop.step.f"}),
     ("importlib.import_module('data')", {"data"}),
     ("__import__('data')", {"data"}),
-    ("import_module({1: 'data.idx', 2: 'a'}[1])", {"data.idx"}),
+    ("import_module({1: 'data.sources.idx', 2: 'a'}[1])", {"data.sources.idx"}),
     ("[sys.executable, '-m', 'tests.tiny_run', x]", {"tests.tiny_run"}),
     ("imports = data", set()),
   ],

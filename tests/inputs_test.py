@@ -13,18 +13,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import (
-  DataError,
-  Inputs,
-  bad_images,
-  cache,
-  convert,
-  image_folder,
-  pipeline,
-  tfrecord,
-)
-from data.encoded import Contents, Files, Records
-from data.sources import Source
+from data import DataError, Inputs, bad_images, cache, pipeline
+from data.preparation import convert
+from data.sources import image_folder, tfrecord
+from data.sources.encoded import Contents, Files, Records
+from data.sources.source import Source
 from tests import pictures
 from tests.compare import assert_same
 

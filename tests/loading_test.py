@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import data
-from data import DataError, loading
+from data import DataError
+from data.sources import loading
 from tests import pictures
 
 

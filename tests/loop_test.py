@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from tests import events, tiny
-from train_loop import Diverged, Stopped, loop, reporting, train_and_evaluate
+from train_loop import Diverged, Stopped, loop, train_and_evaluate
 from train_loop.state import TrainState
+from train_loop.workdir import reporter as reporting
 
 
 @pytest.fixture(scope="module")

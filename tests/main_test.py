@@ -21,9 +21,10 @@ from data import DATASETS, Inputs, inputs
 from data.names import AUTO_AUGMENTS, CACHES, LOAD_FLAGS
 from tests import forked, pictures, tiny
 from tests.project import ROOT
-from train_loop import flags as flags_lib
-from train_loop import reporting, run_card
+from train_loop.command import flags as flags_lib
 from train_loop.models import build_model
+from train_loop.workdir import reporter as reporting
+from train_loop.workdir import run_card
 
 FEW_STEPS = (
   "--model=resnet8",

@@ -8,7 +8,9 @@ import numpy as np
 import psutil
 import pytest
 
-from data import convert, image_folder, pipeline, tfrecord
+from data import pipeline
+from data.preparation import convert
+from data.sources import image_folder, tfrecord
 from tests import pictures
 
 BATCHES = 3000

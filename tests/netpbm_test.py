@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from data import netpbm
+from data.images import netpbm
 
 
 def picture(height, width, channels):

@@ -9,7 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from data import DataError, npz
+from data import DataError
+from data.sources import npz
 
 IMAGES = np.arange(10 * 16, dtype=np.uint8).reshape(10, 4, 4)
 LABELS = np.array([0, 1] * 5)

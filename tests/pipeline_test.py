@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import augment, order, pipeline
-from data.sources import Source
+from data import order, pipeline
+from data.images import augment
+from data.sources.source import Source
 from tests.compare import assert_same
 
 

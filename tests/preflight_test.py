@@ -10,9 +10,11 @@ import json
 import pytest
 
 from tests import tiny
-from train_loop import machine, preflight, trial_cache
-from train_loop.preflight import Asked
-from train_loop.trials import Choice, Device, Trial
+from train_loop import machine
+from train_loop.preflight import choose as preflight
+from train_loop.preflight import trial_cache
+from train_loop.preflight.choose import Asked
+from train_loop.preflight.trials import Choice, Device, Trial
 
 ALL_OPEN = Asked()
 EXPLICIT = Asked(onednn="true", precision="float32", jit_compile="false")

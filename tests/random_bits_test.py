@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data.random_bits import below, normal, random_bits, uniform
+from data.images.random_bits import below, normal, random_bits, uniform
 from tests.splitmix import MASK, python_bits, python_uniform
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import DataError, record_index
+from data import DataError
+from data.sources import record_index
 
 LABEL = "image/class/label"
 

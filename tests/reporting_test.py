@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tests import disk
 from tests.events import accumulator, scalars
-from train_loop import reporting
 from train_loop.config import ConfigError
+from train_loop.workdir import reporter as reporting
 
 
 def test_metrics_after_the_start_and_half_lines_are_dropped(tmp_path):

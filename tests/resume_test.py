@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import convert, image_folder
+from data.preparation import convert
+from data.sources import image_folder
 from tests import disk, forked, pictures, tiny, tiny_run
-from train_loop import Stopped, loop, reporting, train_and_evaluate
+from train_loop import Stopped, loop, train_and_evaluate
 from train_loop.config import ConfigError
+from train_loop.workdir import reporter as reporting
 
 
 def is_killed(workdir, **options):

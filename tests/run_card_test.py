@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from train_loop import run_card
+from train_loop.workdir import run_card
 
 
 def test_a_card_is_read_as_it_was_written(tmp_path):

@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""`data.random_bits` in plain Python integers, for tests to compare with."""
+"""`data.images.random_bits` in plain Python integers, to compare with."""
 
 MASK = 2**64 - 1
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data import DataError, synthetic
+from data import DataError
+from data.sources import synthetic
 
 
 def class_means(source) -> np.ndarray:

@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from data import DataError, image_folder, pipeline, tfds
+from data import DataError, pipeline
+from data.sources import image_folder, tfds
 from tests import pictures
 
 datasets = pytest.importorskip("tensorflow_datasets")

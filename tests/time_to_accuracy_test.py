@@ -10,7 +10,7 @@ import data
 from benchmarks import recipe as recipe_lib
 from benchmarks import time_to_accuracy
 from benchmarks.peers import child
-from data import synthetic
+from data.sources import synthetic
 
 
 @pytest.fixture

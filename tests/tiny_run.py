@@ -17,7 +17,7 @@ import signal
 import threading
 
 import data
-from data import sources
+from data.sources import source as sources
 from tests import tiny
 from train_loop import train_and_evaluate
 

@@ -16,9 +16,10 @@ import pytest
 import tensorflow as tf
 
 from tests import tiny
-from train_loop import preflight, trials
 from train_loop.config import ConfigError
-from train_loop.trials import Choice, Device, Job, TrialProcess
+from train_loop.preflight import choose as preflight
+from train_loop.preflight import trials
+from train_loop.preflight.trials import Choice, Device, Job, TrialProcess
 
 PLAIN = Choice(
   onednn=False, tensor_float_32=False, precision="float32", jit_compile=False
@@ -141,7 +142,7 @@ def test_without_a_gpu_none_is_found():
 
 def test_choosing_needs_no_tensorflow():
   code = (
-    "import sys, train_loop.preflight, train_loop.machine as m;"
+    "import sys, train_loop.preflight.choose, train_loop.machine as m;"
     "assert m.fingerprint()['versions']['tensorflow'];"
     "assert 'tensorflow' not in sys.modules"
   )

@@ -17,10 +17,12 @@ import tensorflow as tf
 from absl import logging
 
 import tricks
-from train_loop import checkpoints, machine, reporting, run_card, step
 from train_loop import config as config_lib
+from train_loop import machine, step
 from train_loop.config import ConfigError
 from train_loop.state import TrainState
+from train_loop.workdir import checkpoints, run_card
+from train_loop.workdir import reporter as reporting
 from tricks import keras_compat
 
 TrainData = Union[tf.data.Dataset, Callable[[int], tf.data.Dataset]]

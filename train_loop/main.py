@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import tqdm
 from absl import app, flags, logging
 
-from train_loop import flags as flags_lib
-from train_loop import machine, preflight, run_card, trial_cache, trials
+from train_loop import machine
+from train_loop.command import flags as flags_lib
+from train_loop.command.signals import StopRequest
 from train_loop.config import ConfigError, TrainConfig, require_addons
-from train_loop.signals import StopRequest
-from train_loop.writing import writing
+from train_loop.preflight import choose as preflight
+from train_loop.preflight import trial_cache, trials
+from train_loop.workdir import run_card
+from train_loop.workdir.writing import writing
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -187,7 +190,7 @@ def check_data() -> int:
   """Decodes all images, reports, and draws some as training sees them."""
   inputs = _inputs()
   machine.import_tensorflow(onednn=True)
-  from data import check, picture
+  from data.preparation import check, picture
 
   report = check.check(inputs.train, inputs.validation, progress=_progress)
   folder = pathlib.Path(FLAGS.workdir)
@@ -212,7 +215,7 @@ def convert() -> int:
     raise ConfigError("output_dir must be given: --output_dir=DIR")
   sources = _load_sources()
   machine.import_tensorflow(onednn=True)
-  from data import convert as convert_lib
+  from data.preparation import convert as convert_lib
 
   counts = convert_lib.convert(
     *sources,
@@ -420,7 +423,8 @@ def _load_teacher(teacher: str | None) -> tf.keras.Model | None:
     return None
   import tensorflow as tf
 
-  from train_loop import checkpoints, models
+  from train_loop import models
+  from train_loop.workdir import checkpoints
 
   if card:
     model = models.build_model(**card["network"], dtype="float32")

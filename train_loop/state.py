@@ -15,8 +15,8 @@ from typing import Any
 import tensorflow as tf
 
 import tricks
-from train_loop import addons
 from train_loop import config as config_lib
+from train_loop import optimizer as addons
 from tricks import keras_compat
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 import tricks
-from train_loop.addons import AddonsOptimizer
 from train_loop.config import TrainConfig
+from train_loop.optimizer import AddonsOptimizer
 from train_loop.state import TrainState
 
 Batch = dict[str, tf.Tensor]

@@ -28,8 +28,9 @@ from benchmarks import jpegs, machine_peak, operations
 from benchmarks import recipe as recipe_lib
 from benchmarks.cases import Case
 from benchmarks.peers import child, reading
-from data import image_folder, pipeline, tfrecord
-from data.encoded import EncodedSource
+from data import pipeline
+from data.sources import image_folder, tfrecord
+from data.sources.encoded import EncodedSource
 from train_loop import config as config_lib
 from train_loop import loop, machine, models
 from train_loop.models import names, small_resnet

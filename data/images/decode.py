@@ -1,0 +1,323 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From an encoded image to pixels of one size: crop, decode, resize, flip.
+
+JPEG, PNG, BMP and GIF (its first picture), and the PPM and PGM that
+`--mode=convert` writes, told by the content and not by the name; gray, palette,
+alpha and CMYK become gray or RGB as asked. Of a JPEG, PPM or PGM only the crop
+is decoded. Where a crop is at least twice the size asked for, it
+is first reduced by 2, 4 or 8, a JPEG in its cosine transform and others by the
+mean of squares, so that bilinear sampling, which comes last, misses no pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from data.images import netpbm
+from data.images.random_bits import (
+  Purpose,
+  between,
+  check_area,
+  check_aspect,
+  random_bits,
+  uniform,
+)
+
+CROP_ATTEMPTS = 10
+_REDUCTIONS = (2, 4, 8)
+
+# From [height, width] to [top, left, height, width], all int32.
+Box = Callable[[tf.Tensor], tf.Tensor]
+
+
+def crop_draws(
+  keys: tf.Tensor,
+  *,
+  crop_area: tuple[float, float] = (0.08, 1.0),
+  crop_aspect: tuple[float, float] = (3 / 4, 4 / 3),
+) -> tf.Tensor:
+  """The random numbers that `random_resized_crop` needs.
+
+  area is uniform in crop_area, log(aspect) uniform between the logarithms of
+  crop_aspect. Drawn for a whole batch at once: for one example at a time that
+  would cost as much as decoding.
+
+  Args:
+    keys: [batch] uint64, from `augment.example_keys`.
+    crop_area: part of the image's area, least and greatest.
+    crop_aspect: width / height, least and greatest.
+
+  Returns:
+    [batch, CROP_ATTEMPTS, 4] float32: sqrt(area / aspect) and
+    sqrt(area * aspect), which are height and width of the crop of an image of
+    area 1; and its place, top and left, in [0, 1).
+
+  Raises:
+    ValueError: where a range is not one.
+  """
+  check_area("crop_area", crop_area)
+  check_aspect("crop_aspect", crop_aspect)
+  attempts = tf.range(CROP_ATTEMPTS, dtype=tf.int64)[:, tf.newaxis]
+  draws = tf.range(4, dtype=tf.int64)
+  keys = keys[:, tf.newaxis, tf.newaxis]
+  bits = random_bits(keys, Purpose.RESIZED_CROP, draws, attempts)
+  area, aspect, top, left = tf.unstack(bits, axis=2)
+  area = between(crop_area, area)
+  low, high = (math.log(bound) for bound in crop_aspect)
+  aspect = tf.exp(between((low, high), aspect))
+  sides = tf.sqrt(area / aspect), tf.sqrt(area * aspect)
+  return tf.cast(
+    tf.stack([*sides, uniform(top), uniform(left)], axis=2), tf.float32
+  )
+
+
+def random_resized_crop(
+  contents: tf.Tensor,
+  draws: tf.Tensor,
+  *,
+  image_size: int,
+  channels: int,
+  flipped: tf.Tensor | None = None,
+) -> tf.Tensor:
+  """A random part of the image, resized to a square.
+
+  The first of ten draws of area and aspect that fits is taken; where none does,
+  the largest central square.
+
+  Args:
+    contents: [] string, the encoded image.
+    draws: [CROP_ATTEMPTS, 4] float32, from `crop_draws`.
+    image_size: height and width of the result.
+    channels: 1 or 3.
+    flipped: [] bool, whether it is mirrored from left to right; None is no.
+
+  Returns:
+    [image_size, image_size, channels] uint8.
+
+  Reference: Szegedy et al. 2015 (arXiv 1409.4842), section 6; He et al. 2018,
+    section 2.1.
+  """
+
+  def box(size: tf.Tensor) -> tf.Tensor:
+    return random_box(size, draws)
+
+  return _crop_and_resize(contents, box, image_size, channels, flipped)
+
+
+def central_crop(
+  contents: tf.Tensor,
+  *,
+  image_size: int,
+  channels: int,
+  eval_resize: int = 0,
+  flipped: tf.Tensor | None = None,
+) -> tf.Tensor:
+  """The middle of the image, as evaluation sees it.
+
+  Resizing the shorter side to `eval_resize` and cutting the central image_size
+  out of that is, up to where pixels are sampled, cutting the central
+  image_size / eval_resize of the shorter side and resizing that: less work.
+
+  Args:
+    contents: [] string, the encoded image.
+    image_size: height and width of the result.
+    channels: 1 or 3.
+    eval_resize: what the shorter side is taken to be, at least image_size; 0 is
+      image_size: the largest central square.
+    flipped: [] bool, whether it is mirrored from left to right; None is no.
+
+  Returns:
+    [image_size, image_size, channels] uint8.
+
+  Raises:
+    ValueError: where eval_resize is too small.
+
+  Reference: He et al. 2018, section 2.1 (shorter side 256, central 224).
+  """
+  if eval_resize and eval_resize < image_size:
+    raise ValueError(
+      f"eval_resize must be 0 or at least image_size ({image_size}),"
+      f" got {eval_resize}"
+    )
+  part = image_size / (eval_resize or image_size)
+
+  def box(size: tf.Tensor) -> tf.Tensor:
+    shorter = tf.cast(tf.reduce_min(size), tf.float32)
+    side = tf.maximum(tf.cast(tf.round(shorter * part), tf.int32), 1)
+    return tf.concat([(size - side) // 2, [side, side]], 0)
+
+  return _crop_and_resize(contents, box, image_size, channels, flipped)
+
+
+def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
+  """Decodes the whole image.
+
+  Args:
+    contents: [] string, a JPEG, PNG, BMP or GIF (of which the first picture),
+      or what `netpbm.encode` wrote.
+    channels: 1 or 3.
+
+  Returns:
+    [height, width, channels] uint8.
+
+  Raises:
+    tf.errors.InvalidArgumentError: where it is truncated or something else.
+  """
+
+  def of_pixels() -> tf.Tensor:
+    window = tf.pad(netpbm.shape(contents)[:2], [[2, 0]])
+    return _with_channels(netpbm.decode_and_crop(contents, window), channels)
+
+  return tf.cond(
+    netpbm.is_netpbm(contents),
+    of_pixels,
+    lambda: _decode_file(contents, channels),
+  )
+
+
+def _decode_file(contents: tf.Tensor, channels: int) -> tf.Tensor:
+  """Decodes what TensorFlow decodes: JPEG, PNG, BMP and GIF."""
+  # JPEG and PNG are converted while they are decoded; BMP and GIF are not.
+  is_bmp = tf.equal(tf.strings.substr(contents, 0, 2), b"BM")
+  is_gif = tf.equal(tf.strings.substr(contents, 0, 3), b"GIF")
+
+  def as_it_is() -> tf.Tensor:
+    image = tf.io.decode_image(contents, expand_animations=False)
+    return _with_channels(image, channels)
+
+  def converted() -> tf.Tensor:
+    return tf.io.decode_image(
+      contents, channels=channels, expand_animations=False
+    )
+
+  image = tf.cond(is_bmp | is_gif, as_it_is, converted)
+  return tf.ensure_shape(image, [None, None, channels])
+
+
+def stored_channels(contents: tf.Tensor) -> int:
+  """Returns the channels of the image as it is stored; eager only.
+
+  Args:
+    contents: [] string, an image that `decode` takes.
+  """
+  if tf.io.is_jpeg(contents):
+    return int(tf.io.extract_jpeg_shape(contents)[2])
+  if netpbm.is_netpbm(contents):
+    return int(netpbm.shape(contents)[2])
+  return tf.io.decode_image(contents, expand_animations=False).shape[-1]
+
+
+def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+  """Turns gray or RGB, with or without alpha, into gray or RGB."""
+  height, width, stored = tf.unstack(tf.shape(image))
+
+  def converted() -> tf.Tensor:
+    colors = image[..., : tf.where(stored < 3, 1, 3)]
+    rgb = tf.broadcast_to(colors, [height, width, 3])
+    if channels == 3:
+      return rgb
+    return tf.image.rgb_to_grayscale(tf.ensure_shape(rgb, [None, None, 3]))
+
+  image = tf.cond(tf.equal(stored, channels), lambda: image, converted)
+  return tf.ensure_shape(image, [None, None, channels])
+
+
+def random_box(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+  """Returns the box that `random_resized_crop` cuts out.
+
+  Few operations, for it is done for one image at a time.
+
+  Args:
+    size: [height, width] of the image, int32.
+    draws: [CROP_ATTEMPTS, 4] float32, from `crop_draws`.
+
+  Returns:
+    [top, left, height, width] int32.
+  """
+  parts, places = tf.split(draws, 2, axis=1)
+  area = tf.cast(tf.reduce_prod(size), tf.float32)
+  sides = tf.cast(tf.round(parts * tf.sqrt(area)), tf.int32)
+  fits = tf.reduce_all((sides > 0) & (sides <= size), axis=1)
+  first = tf.argmax(fits)
+  found = tf.reduce_any(fits)
+  sides = tf.where(found, tf.gather(sides, first), tf.reduce_min(size))
+  room = size - sides
+  drawn = tf.cast(room + 1, tf.float32) * tf.gather(places, first)
+  drawn = tf.minimum(tf.cast(drawn, tf.int32), room)
+  return tf.concat([tf.where(found, drawn, room // 2), sides], 0)
+
+
+def _crop_and_resize(
+  contents: tf.Tensor,
+  box: Box,
+  image_size: int,
+  channels: int,
+  flipped: tf.Tensor | None,
+) -> tf.Tensor:
+  """Cuts the box out, reduces it, samples it bilinearly, and mirrors it."""
+
+  def of_jpeg() -> tf.Tensor:
+    window = box(tf.io.extract_jpeg_shape(contents)[:2])
+    return _reduced(
+      window,
+      image_size,
+      lambda ratio: tf.io.decode_and_crop_jpeg(
+        contents, window // ratio, channels=channels, ratio=ratio
+      ),
+    )
+
+  def of_pixels() -> tf.Tensor:
+    window = box(netpbm.shape(contents)[:2])
+    crop = _with_channels(netpbm.decode_and_crop(contents, window), channels)
+    return _reduced(window, image_size, lambda ratio: _mean(crop, ratio))
+
+  def of_others() -> tf.Tensor:
+    image = _decode_file(contents, channels)
+    window = box(tf.shape(image)[:2])
+    crop = tf.slice(
+      image, tf.pad(window[:2], [[0, 1]]), tf.concat([window[2:], [-1]], 0)
+    )
+    return _reduced(window, image_size, lambda ratio: _mean(crop, ratio))
+
+  crop = tf.cond(
+    tf.io.is_jpeg(contents),
+    of_jpeg,
+    lambda: tf.cond(netpbm.is_netpbm(contents), of_pixels, of_others),
+  )
+  crop = tf.ensure_shape(crop, [None, None, channels])
+  # Of float32 a CPU samples in two thirds of the time, to the same bits.
+  pixels = tf.cast(crop, tf.float32)
+  resized = tf.image.resize(pixels, [image_size, image_size])
+  image = tf.cast(resized + 0.5, tf.uint8)
+  if flipped is None:
+    return image
+  return tf.cond(flipped, lambda: tf.reverse(image, [1]), lambda: image)
+
+
+def _reduced(
+  window: tf.Tensor, image_size: int, crop_at: Callable[[int], tf.Tensor]
+) -> tf.Tensor:
+  """Returns the crop at the strongest reduction that leaves image_size."""
+  allowed = tf.constant(_REDUCTIONS) * image_size <= tf.reduce_min(window[2:])
+
+  def strongest() -> tf.Tensor:
+    return tf.switch_case(
+      tf.reduce_sum(tf.cast(allowed, tf.int32)) - 1,
+      [lambda ratio=ratio: crop_at(ratio) for ratio in _REDUCTIONS],
+    )
+
+  # Most crops are not reduced, and a switch of many branches costs more.
+  return tf.cond(allowed[0], strongest, lambda: crop_at(1))
+
+
+def _mean(crop: tf.Tensor, ratio: int) -> tf.Tensor:
+  """The mean of each square of `ratio` by `ratio` pixels."""
+  if ratio == 1:
+    return crop
+  pixels = tf.cast(crop, tf.float32)[tf.newaxis]
+  means = tf.nn.avg_pool2d(pixels, ratio, ratio, "VALID")[0]
+  return tf.cast(means + 0.5, tf.uint8)

@@ -1,0 +1,246 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Goes through all images and tells what a data set holds.
+
+Counts, sizes, channels, the balance of the classes, images that cannot be
+decoded, and images that stand in it more than once: within a part, in both
+parts, or under two classes.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from data import reading
+from data.images import decode
+from data.preparation import scan
+from data.sources.encoded import AnySource, EncodedSource
+
+Progress = Callable[[Iterable, str, int], Iterable]
+
+
+class Look(NamedTuple):
+  """What one image is.
+
+  Attributes:
+    height: in pixels.
+    width: in pixels.
+    channels: as stored.
+    pixels: a hash of the decoded image.
+  """
+
+  height: int
+  width: int
+  channels: int
+  pixels: bytes
+
+
+@dataclasses.dataclass
+class Part:
+  """What a part of a data set holds.
+
+  Attributes:
+    name: "train" or "validation".
+    examples: how many there are, good or bad.
+    class_counts: the good ones of each class.
+    sizes: how many there are of each (height, width).
+    channels: how many there are of each number of channels, as stored.
+    bad: place and reason of each image that cannot be decoded.
+    places: the examples that have the same pixels, by their hash.
+  """
+
+  name: str
+  examples: int
+  class_counts: dict[str, int]
+  sizes: collections.Counter[tuple[int, int]]
+  channels: collections.Counter[int]
+  bad: list[str]
+  places: dict[bytes, list[int]]
+
+
+@dataclasses.dataclass
+class Report:
+  """What `check` found.
+
+  Attributes:
+    train: the training part.
+    validation: the validation part.
+    repeated: places in one part of images with the same pixels.
+    leaked: places of images that are in both parts: training, validation.
+    contradictions: places of images with the same pixels and other classes.
+  """
+
+  train: Part
+  validation: Part
+  repeated: list[tuple[str, str]]
+  leaked: list[tuple[str, str]]
+  contradictions: list[tuple[str, str]]
+
+  @property
+  def bad(self) -> list[str]:
+    return [*self.train.bad, *self.validation.bad]
+
+
+def check(
+  train: AnySource,
+  validation: AnySource,
+  *,
+  progress: Progress = lambda items, part, count: items,
+) -> Report:
+  """Decodes all images of both parts.
+
+  Args:
+    train: the training source.
+    validation: the validation source.
+    progress: wraps the examples of a part, as tqdm does.
+
+  Returns:
+    What was found.
+  """
+  parts = (
+    _check_part("train", train, progress),
+    _check_part("validation", validation, progress),
+  )
+  repeated, leaked, contradictions = [], [], []
+  for part, source in zip(parts, (train, validation)):
+    for first, *others in part.places.values():
+      for other in others:
+        pair = scan.place(source, first), scan.place(source, other)
+        repeated.append(pair)
+        if source.labels[first] != source.labels[other]:
+          contradictions.append(pair)
+  for pixels, (first, *_) in parts[0].places.items():
+    for other in parts[1].places.get(pixels, ()):
+      pair = scan.place(train, first), scan.place(validation, other)
+      leaked.append(pair)
+      if train.labels[first] != validation.labels[other]:
+        contradictions.append(pair)
+  return Report(*parts, repeated, leaked, contradictions)
+
+
+def _check_part(name: str, source: AnySource, progress: Progress) -> Part:
+  part = Part(
+    name=name,
+    examples=source.num_examples,
+    class_counts=dict.fromkeys(source.class_names, 0),
+    sizes=collections.Counter(),
+    channels=collections.Counter(),
+    bad=[],
+    places={},
+  )
+  looks = scan.each(source, _make_look(source))
+  for index, look in progress(looks, name, source.num_examples):
+    if isinstance(look, scan.BadExample):
+      part.bad.append(look.message)
+      continue
+    part.class_counts[source.class_names[source.labels[index]]] += 1
+    part.sizes[look.height, look.width] += 1
+    part.channels[look.channels] += 1
+    part.places.setdefault(look.pixels, []).append(index)
+  return part
+
+
+def _make_look(source: AnySource) -> Callable[[int], Look]:
+  def look_at(pixels: np.ndarray, channels: int) -> Look:
+    height, width = pixels.shape[:2]
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return Look(height, width, channels, digest.digest())
+
+  if not isinstance(source, EncodedSource):
+    return lambda index: look_at(source.images[index], source.image_shape[2])
+  read = reading.make_read(source.examples)
+
+  def look(index: int) -> Look:
+    contents = read(tf.constant(index, tf.int64))
+    pixels = decode.decode(contents, source.channels).numpy()
+    return look_at(pixels, decode.stored_channels(contents))
+
+  return look
+
+
+def save(report: Report, path: str | os.PathLike[str]) -> None:
+  """Writes the report as JSON."""
+  parts = {
+    part.name: {
+      "examples": part.examples,
+      "class_counts": part.class_counts,
+      "sizes": {f"{h}x{w}": n for (h, w), n in part.sizes.most_common()},
+      "channels": {str(c): n for c, n in part.channels.most_common()},
+      "bad": part.bad,
+    }
+    for part in (report.train, report.validation)
+  }
+  found = {
+    **parts,
+    "repeated": report.repeated,
+    "leaked": report.leaked,
+    "contradictions": report.contradictions,
+  }
+  with open(path, "w", encoding="utf-8") as file:
+    json.dump(found, file, indent=2)
+    file.write("\n")
+
+
+def as_text(report: Report, *, most: int = 10) -> str:
+  """Returns the report for people to read.
+
+  Args:
+    report: what `check` found.
+    most: how many of a list are shown.
+  """
+  lines = []
+  for part in (report.train, report.validation):
+    lines.append(f"{part.name}: {part.examples} images, {len(part.bad)} bad")
+    lines.append(f"  height x width: {_sizes(part.sizes)}")
+    counts = part.channels.most_common()
+    shown = ", ".join(f"{channels} ({n})" for channels, n in counts)
+    lines.append(f"  channels: {shown or 'none'}")
+    lines.append(f"  classes: {_balance(part.class_counts, most)}")
+  for title, places in (
+    ("cannot be decoded", report.bad),
+    ("twice in one part", report.repeated),
+    ("in both parts", report.leaked),
+    ("with the same pixels in two classes", report.contradictions),
+  ):
+    lines.append(f"{title}: {len(places)}")
+    for place in places[:most]:
+      text = place if isinstance(place, str) else " = ".join(place)
+      lines.append(f"  {text}")
+    if len(places) > most:
+      lines.append(f"  ... and {len(places) - most} more")
+  return "\n".join(lines)
+
+
+def _sizes(sizes: collections.Counter[tuple[int, int]]) -> str:
+  if len(sizes) <= 3:
+    shown = (f"{h} x {w} ({n})" for (h, w), n in sizes.most_common())
+    return ", ".join(shown) or "none"
+  sides = np.array(list(sizes.elements()))
+  least, median, greatest = np.percentile(sides, (0, 50, 100), axis=0)
+  return ", ".join(
+    f"{name} {height:.0f} x {width:.0f}"
+    for name, (height, width) in (
+      ("least", least),
+      ("median", median),
+      ("greatest", greatest),
+    )
+  )
+
+
+def _balance(counts: dict[str, int], most: int) -> str:
+  ordered = sorted(counts.items(), key=lambda item: -item[1])
+  shown = [f"{name} {count}" for name, count in ordered]
+  if len(shown) > most:
+    half = most // 2
+    shown = [*shown[:half], "...", *shown[-half:]]
+  return f"{len(ordered)}: {', '.join(shown)}"

@@ -1,0 +1,65 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Goes through all examples of a source once, on several threads, in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import NamedTuple, TypeVar
+
+import tensorflow as tf
+
+from data.sources.encoded import AnySource, EncodedSource
+
+_CHUNK = 512
+
+Result = TypeVar("Result")
+
+
+class BadExample(NamedTuple):
+  """Where an example stands that cannot be decoded, and why."""
+
+  message: str
+
+
+def each(
+  source: AnySource, look: Callable[[int], Result]
+) -> Iterator[tuple[int, Result | BadExample]]:
+  """Yields what `look` finds in each example, or why it cannot.
+
+  Args:
+    source: the examples.
+    look: a function of an example's index, called from several threads.
+
+  Yields:
+    The index, and what `look` returned or why it could not.
+  """
+
+  def attempt(index: int) -> tuple[int, Result | BadExample]:
+    try:
+      return index, look(index)
+    except tf.errors.OpError as error:
+      return index, BadExample(f"{place(source, index)}: {_reason(error)}")
+
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    for start in range(0, source.num_examples, _CHUNK):
+      end = min(start + _CHUNK, source.num_examples)
+      yield from pool.map(attempt, range(start, end))
+
+
+def place(source: AnySource, index: int) -> str:
+  """Returns an example's place and class, for a message."""
+  if isinstance(source, EncodedSource):
+    return source.place(index)
+  class_name = source.class_names[source.labels[index]]
+  return f"example {index} of {source.name} (class {class_name})"
+
+
+def _reason(error: tf.errors.OpError) -> str:
+  """Returns TensorFlow's message without its account of where it arose."""
+  message = " ".join(str(error.message).split())
+  for _ in range(2):  # "{{function_node ...}} ...", "... [Op:DecodeImage] ..."
+    message = message.partition("}} ")[2] or message
+  return message.partition(" [Op:")[0].strip()

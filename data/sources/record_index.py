@@ -1,0 +1,322 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""An index of TFRecord files: where each example begins, and its label.
+
+TFRecord files can only be read in sequence. With the place of each record they
+can be read in any order, so that a run's order and its place in it are
+functions of the step, as for data in memory.
+
+A record: length, uint64; checksum of the length, uint32; that many bytes, a
+serialised `tf.train.Example`; their checksum, uint32; all little-endian. The
+index is made from lengths and labels alone, so that of a file of images only
+a small part is read. Checksums are checked when images are read.
+
+Reference: tensorflow/core/lib/io/record_writer.h and
+  tensorflow/core/example/example.proto; the wire format:
+  https://protobuf.dev/programming-guides/encoding
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Union
+
+import numpy as np
+from absl import logging
+
+from data.sources import npz, user_cache
+from data.sources.source import DataError
+
+_HEADER = struct.Struct("<QI")
+_FOOTER_BYTES = 4
+# Kinds of values of the wire format.
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+Buffer = Union[bytes, mmap.mmap]
+# Where something starts and ends.
+Span = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Index:
+  """Where the examples of some TFRecord files stand.
+
+  Attributes:
+    sizes: [shards] int64, of the files in bytes.
+    shard: [examples] int32, the file that holds the example.
+    offset: [examples] int64, the byte where its record begins.
+    label: [examples] int64, as the file has it.
+  """
+
+  sizes: np.ndarray
+  shard: np.ndarray
+  offset: np.ndarray
+  label: np.ndarray
+
+
+def of_shards(shards: Sequence[str], label_feature: str) -> Index:
+  """Returns the index of TFRecord files; kept in our cache for the next time.
+
+  Args:
+    shards: the paths of the files.
+    label_feature: the feature that holds the label, an integer.
+
+  Returns:
+    The index, from the cache where no file has changed its size or its time.
+
+  Raises:
+    DataError: names the file, the place and what is wrong there.
+  """
+  stats = [os.stat(shard) for shard in shards]
+  key = hashlib.sha256(repr((1, label_feature)).encode())
+  for shard, stat in zip(shards, stats):
+    identity = (os.path.abspath(shard), stat.st_size, stat.st_mtime_ns)
+    key.update(repr(identity).encode())
+  path = os.path.join(
+    user_cache.folder("tfrecord"), f"{key.hexdigest()[:32]}.npz"
+  )
+  sizes = np.array([stat.st_size for stat in stats], np.int64)
+  with contextlib.suppress(DataError):
+    return read(path, sizes)
+  logging.info("indexing %d TFRecord files, once", len(shards))
+  index = build(shards, label_feature)
+  try:
+    write(path, index)
+  except OSError as error:
+    logging.warning("the index cannot be kept in %s: %s", path, error.strerror)
+  return index
+
+
+def build(shards: Sequence[str], label_feature: str) -> Index:
+  """Reads the places and labels of all records.
+
+  Args:
+    shards: the paths of the files.
+    label_feature: the feature that holds the label, an integer.
+
+  Raises:
+    DataError: names the file, the place and what is wrong there.
+  """
+  sizes, numbers, offsets, labels = [], [], [], []
+  for number, shard in enumerate(shards):
+    with open(shard, "rb") as file:
+      size = os.fstat(file.fileno()).st_size
+      sizes.append(size)
+      if not size:
+        continue
+      with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+        for offset, start, end in records(buffer, shard):
+          try:
+            labels.append(label_of(buffer, start, end, label_feature))
+          except DataError as error:
+            raise DataError(
+              f"{shard}, the record at byte {offset}: {error}"
+            ) from error
+          numbers.append(number)
+          offsets.append(offset)
+  return Index(
+    np.array(sizes, np.int64),
+    np.array(numbers, np.int32),
+    np.array(offsets, np.int64),
+    np.array(labels, np.int64),
+  )
+
+
+def write(path: str, index: Index) -> None:
+  """Writes the index atomically, its folder too where there is none."""
+  folder = os.path.dirname(path)
+  os.makedirs(folder, exist_ok=True)
+  with tempfile.NamedTemporaryFile(
+    dir=folder, suffix=".partial", delete=False
+  ) as file:
+    try:
+      np.savez(file, **dataclasses.asdict(index))
+      file.flush()
+      os.fsync(file.fileno())
+      os.replace(file.name, path)
+    except BaseException:
+      os.unlink(file.name)
+      raise
+
+
+def read(path: str, sizes: np.ndarray) -> Index:
+  """Reads an index, and checks it against the sizes of its files.
+
+  Args:
+    path: of the index.
+    sizes: [shards], of the files as they are now.
+
+  Raises:
+    DataError: the index is missing, damaged, or that of other files.
+  """
+  found = npz.read_arrays(path)
+  try:
+    index = Index(**found)
+  except TypeError as error:
+    raise DataError(f"{path} is not an index of TFRecord files") from error
+  _check(index, sizes, path)
+  return index
+
+
+def _check(index: Index, sizes: np.ndarray, path: str) -> None:
+  """Raises a DataError unless the index fits the files."""
+  dtypes = {
+    "sizes": np.int64,
+    "shard": np.int32,
+    "offset": np.int64,
+    "label": np.int64,
+  }
+  for name, dtype in dtypes.items():
+    array = getattr(index, name)
+    if array.dtype != dtype or array.ndim != 1:
+      raise DataError(
+        f"{path} is damaged: {name} must be {np.dtype(dtype)} of rank 1, got"
+        f" {array.dtype} {list(array.shape)}; delete it"
+      )
+  if not np.array_equal(index.sizes, sizes):
+    raise DataError(f"{path} is the index of other files; delete it")
+  if not len(index.shard) == len(index.offset) == len(index.label):
+    raise DataError(
+      f"{path} is damaged: its arrays differ in length; delete it"
+    )
+  if not len(index.shard):
+    return
+  inside = (index.shard >= 0) & (index.shard < len(sizes))
+  if not inside.all():
+    raise DataError(f"{path} is damaged: it names a file too many; delete it")
+  room = sizes[index.shard] - _HEADER.size - _FOOTER_BYTES
+  if not ((index.offset >= 0) & (index.offset <= room)).all():
+    raise DataError(f"{path} is damaged: a record lies outside; delete it")
+
+
+def record_bytes(length: int) -> int:
+  """Returns the bytes that a record of content of that length takes."""
+  return _HEADER.size + length + _FOOTER_BYTES
+
+
+def records(buffer: Buffer, name: str) -> Iterator[tuple[int, int, int]]:
+  """Yields the offset of each record, and where its content starts and ends.
+
+  Args:
+    buffer: the content of a TFRecord file.
+    name: of the file, for messages.
+
+  Raises:
+    DataError: a record goes on beyond the end of the file.
+  """
+  offset, size = 0, len(buffer)
+  while offset < size:
+    start = offset + _HEADER.size
+    length = 0
+    if start <= size:
+      length, _ = _HEADER.unpack(buffer[offset:start])
+    end = start + length
+    if end + _FOOTER_BYTES > size:
+      raise DataError(
+        f"{name} is truncated or no TFRecord file: its record at byte {offset}"
+        f" would end at {end + _FOOTER_BYTES}, the file at {size}"
+      )
+    yield offset, start, end
+    offset = end + _FOOTER_BYTES
+
+
+def label_of(buffer: Buffer, start: int, end: int, feature: str) -> int:
+  """Returns the one integer of a feature of a serialised `tf.train.Example`.
+
+  Args:
+    buffer: holds the example.
+    start: where it starts.
+    end: where it ends.
+    feature: the feature's name.
+
+  Raises:
+    DataError: there is no such feature, or it is not one integer.
+  """
+  wanted = feature.encode()
+  names = []
+  for features in _messages(buffer, (start, end), 1):
+    for entry in _messages(buffer, features, 1):
+      keys = _messages(buffer, entry, 1)
+      name = b"".join(bytes(buffer[slice(*key)]) for key in keys)
+      if name == wanted:
+        return _one_integer(buffer, entry, feature)
+      names.append(name.decode(errors="replace"))
+  found = ", ".join(map(repr, sorted(names)))
+  raise DataError(f"it has no feature {feature!r}, only {found or 'none'}")
+
+
+def _one_integer(buffer: Buffer, entry: Span, feature: str) -> int:
+  """Returns the value of a map entry: Feature{int64_list{value}}."""
+  integers: list[int] = []
+  for value in _messages(buffer, entry, 2):
+    for int64_list in _messages(buffer, value, 3):
+      for kind, (first, last) in _values(buffer, int64_list, 1):
+        if kind == _VARINT:
+          integers.append(first)
+          continue
+        while first < last:  # Packed, as most writers have it.
+          integer, first = _varint(buffer, first, last)
+          integers.append(integer)
+  if len(integers) != 1:
+    raise DataError(
+      f"feature {feature!r} must hold one integer, got {len(integers)}"
+    )
+  (integer,) = integers
+  return integer - 2**64 if integer >= 2**63 else integer
+
+
+def _messages(buffer: Buffer, span: Span, number: int) -> Iterator[Span]:
+  """Yields where each value of a field of messages or strings stands."""
+  for kind, value in _values(buffer, span, number):
+    if kind == _BYTES:
+      yield value
+
+
+def _values(
+  buffer: Buffer, span: Span, number: int
+) -> Iterator[tuple[int, Span]]:
+  """Yields the kind and the place of each value of a message's field.
+
+  In the place of a varint stands the integer itself, twice.
+  """
+  place, end = span
+  while place < end:
+    tag, place = _varint(buffer, place, end)
+    kind = tag & 7
+    if kind == _VARINT:
+      integer, place = _varint(buffer, place, end)
+      value = (integer, integer)
+    else:
+      if kind == _BYTES:
+        length, place = _varint(buffer, place, end)
+      elif kind in (_FIXED64, _FIXED32):
+        length = 8 if kind == _FIXED64 else 4
+      else:
+        raise DataError("it is not a tf.train.Example")
+      value = (place, place + length)
+      place += length
+    if place > end:
+      raise DataError("it is not a tf.train.Example: a field ends outside it")
+    if tag >> 3 == number:
+      yield kind, value
+
+
+def _varint(buffer: Buffer, place: int, end: int) -> tuple[int, int]:
+  """Returns the integer, 7 bits a byte, and where it ends."""
+  integer = 0
+  for shift in range(0, 70, 7):
+    if place >= end:
+      break
+    byte = buffer[place]
+    place += 1
+    integer |= (byte & 127) << shift
+    if byte < 128:
+      return integer & (2**64 - 1), place
+  raise DataError("it is not a tf.train.Example: an integer does not end")

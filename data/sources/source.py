@@ -1,0 +1,147 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A data set in memory: images, labels and the names of its classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+
+import numpy as np
+
+
+class DataError(ValueError):
+  """Data that are missing, damaged or of the wrong kind; told in one line."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+  """Images with labels, checked once, when they enter.
+
+  The arrays are read-only: every reader sees the same data, and `fingerprint`
+  stays true. `data.sources.arrays.from_arrays` converts what is not in this
+  form yet.
+
+  Attributes:
+    images: [num_examples, height, width, channels] uint8.
+    labels: [num_examples] int32, in [0, num_classes).
+    class_names: one name a class.
+    name: the data set's name, for messages and the run card.
+
+  Raises:
+    DataError: where the arrays have another form.
+
+  >>> source = Source(
+  ...   images=np.zeros([2, 8, 8, 1], np.uint8),
+  ...   labels=np.array([0, 1], np.int32),
+  ...   class_names=("cat", "dog"),
+  ...   name="pets",
+  ... )
+  >>> source.num_examples, source.num_classes, source.image_shape
+  (2, 2, (8, 8, 1))
+  """
+
+  images: np.ndarray
+  labels: np.ndarray
+  class_names: tuple[str, ...]
+  name: str
+
+  def __post_init__(self) -> None:
+    images, labels = self.images, self.labels
+    if images.dtype != np.uint8 or images.ndim != 4:
+      raise DataError(
+        f"images of {self.name} must be uint8 [examples, height, width,"
+        f" channels], got {images.dtype} {list(images.shape)};"
+        " data.sources.arrays.from_arrays converts"
+      )
+    if labels.dtype != np.int32 or labels.ndim != 1:
+      raise DataError(
+        f"labels of {self.name} must be int32 [examples], got"
+        f" {labels.dtype} {list(labels.shape)};"
+        " data.sources.arrays.from_arrays converts"
+      )
+    if images.size == 0:
+      raise DataError(
+        f"images of {self.name} are empty: shape {list(images.shape)}"
+      )
+    if len(images) != len(labels):
+      raise DataError(
+        f"{self.name} has {len(images)} images and {len(labels)} labels;"
+        " give one label an image"
+      )
+    check_labels(labels, len(self.class_names), self.name)
+    object.__setattr__(self, "images", _read_only(images))
+    object.__setattr__(self, "labels", _read_only(labels))
+    object.__setattr__(self, "class_names", tuple(self.class_names))
+
+  @property
+  def num_examples(self) -> int:
+    return len(self.images)
+
+  @property
+  def num_classes(self) -> int:
+    return len(self.class_names)
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    height, width, channels = self.images.shape[1:]
+    return height, width, channels
+
+  def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per-channel mean and standard deviation of the pixels.
+
+    Exact, from a histogram of the 256 values, so the same on every machine.
+    A channel that is constant has the deviation 1: normalising by it leaves 0.
+
+    Returns:
+      The means and the standard deviations, each [channels], in 0..255 units.
+    """
+    values = np.arange(256, dtype=np.float64)
+    means, deviations = [], []
+    for channel in range(self.image_shape[2]):
+      counts = np.zeros(256, np.int64)
+      for start in range(0, self.num_examples, 1024):
+        pixels = self.images[start : start + 1024, ..., channel]
+        counts += np.bincount(pixels.ravel(), minlength=256)
+      mean = counts @ values / counts.sum()
+      variance = counts @ (values - mean) ** 2 / counts.sum()
+      means.append(float(mean))
+      deviations.append(float(np.sqrt(variance)) or 1.0)
+    return tuple(means), tuple(deviations)
+
+  def fingerprint(self) -> str:
+    """SHA-256, in hexadecimal, of the shape, images, labels and class names."""
+    digest = hashlib.sha256(
+      repr((self.images.shape, self.class_names)).encode()
+    )
+    digest.update(self.images.data)
+    digest.update(self.labels.astype("<i4").data)
+    return digest.hexdigest()
+
+
+def require_folder(data_dir: str, dataset: str) -> None:
+  """Raises a DataError unless data_dir is a folder."""
+  if not data_dir:
+    raise DataError(
+      f"data_dir must be given for dataset={dataset}: --data_dir=DIR"
+    )
+  if not os.path.isdir(data_dir):
+    raise DataError(f"data_dir must be a folder, got {data_dir!r}")
+
+
+def check_labels(labels: np.ndarray, num_classes: int, name: str) -> None:
+  """Raises a DataError unless each label is in [0, num_classes)."""
+  outside = (labels < 0) | (labels >= num_classes)
+  if outside.any():
+    example = int(np.argmax(outside))
+    raise DataError(
+      f"labels of {name} must be in [0, {num_classes}), got"
+      f" {labels[example]} at example {example}"
+    )
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+  view = np.ascontiguousarray(array).view()
+  view.flags.writeable = False
+  return view

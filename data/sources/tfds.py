@@ -1,0 +1,98 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A data set of TensorFlow Datasets (the extra `[tfds]`).
+
+Its TFRecord files are read as ours are: in any order, with our own index.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data.names import TRAIN
+from data.sources import encoded, record_index, tfrecord
+from data.sources.encoded import EncodedSource
+from data.sources.source import DataError
+
+_VALIDATION = ("validation", "test")
+
+
+def load(
+  name: str,
+  data_dir: str = "",
+  *,
+  validation_fraction: float = 0.0,
+  channels: int = 3,
+) -> tuple[EncodedSource, EncodedSource]:
+  """Loads a data set, which is downloaded and prepared where it is not yet.
+
+  Args:
+    name: as TensorFlow Datasets has it: "cifar10", "my_data/config:1.0.0".
+    data_dir: its folder; "" is TensorFlow Datasets' own.
+    validation_fraction: of the split train, held out to evaluate, each class in
+      proportion; 0 where there is a split validation or test.
+    channels: 1 (gray) or 3 (RGB), what all images become.
+
+  Returns:
+    The training source and the validation source.
+
+  Raises:
+    DataError: it is not installed, there is no such data set, or it is not one
+      of images with one label each in TFRecord files.
+  """
+  try:
+    import tensorflow_datasets as tfds
+  except ImportError as error:
+    raise DataError(
+      f"dataset=tfds:{name} needs TensorFlow Datasets, which is not installed:"
+      " pip install 'train_loop[tfds]'"
+    ) from error
+  try:
+    builder = tfds.builder(name, data_dir=data_dir or None)
+    builder.download_and_prepare()
+  except Exception as error:  # Whatever the data set's own code raises.
+    first = str(error).strip().partition("\n")[0]
+    raise DataError(f"tfds:{name} cannot be loaded: {first}") from error
+  splits = builder.info.splits
+  if TRAIN not in splits:
+    raise DataError(
+      f"tfds:{name} must have a split train, got {', '.join(splits)}"
+    )
+  train = _source(builder, TRAIN, channels)
+  parts = [part for part in _VALIDATION if part in splits]
+  if validation_fraction:
+    return encoded.split(train, validation_fraction=validation_fraction)
+  if not parts:
+    raise DataError(
+      f"validation_fraction must be above 0 where tfds:{name} has no split"
+      f" {' or '.join(_VALIDATION)}"
+    )
+  return train, _source(builder, parts[0], channels)
+
+
+def _source(builder: Any, split: str, channels: int) -> EncodedSource:
+  info = builder.info
+  name = f"tfds:{info.full_name}"
+  keys = info.supervised_keys
+  if not (isinstance(keys, tuple) and len(keys) == 2):
+    raise DataError(f"{name} must have images and labels as supervised keys")
+  if info.file_format.value != "tfrecord":
+    raise DataError(
+      f"{name} must be in TFRecord files, got {info.file_format.value}: prepare"
+      " it with file_format='tfrecord'"
+    )
+  image_feature, label_feature = keys
+  kinds = [type(info.features[key]).__name__ for key in keys]
+  if kinds != ["Image", "ClassLabel"]:
+    raise DataError(
+      f"{name} must have an Image and a ClassLabel, got {' and '.join(kinds)}"
+    )
+  shards = [str(path) for path in info.splits[split].filepaths]
+  return tfrecord.from_index(
+    shards,
+    record_index.of_shards(shards, label_feature),
+    tuple(info.features[label_feature].names),
+    name=name,
+    channels=channels,
+    image_feature=image_feature,
+  )

@@ -1,0 +1,197 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""TFRecord files of images, in ImageNet's layout.
+
+    DIR/train-00000-of-01024, ... and DIR/validation-00000-of-00128, ...
+
+Each record is a `tf.train.Example` with the features `image/encoded` and
+`image/class/label`. `--mode=convert` writes the same layout, with an index and
+the names of the classes beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from data.names import TRAIN, VALIDATION
+from data.sources import encoded, record_index
+from data.sources.encoded import EncodedSource, Records
+from data.sources.record_index import Index
+from data.sources.source import DataError, require_folder
+
+IMAGE_FEATURE = "image/encoded"
+LABEL_FEATURE = "image/class/label"
+CLASS_NAMES_FILE = "class_names.txt"
+_MAX_CLASSES = 1 << 20
+_NUMBERED = re.compile(r"-(\d+)-of-(\d+)")
+
+
+def load(
+  data_dir: str,
+  *,
+  label_offset: int = 0,
+  validation_fraction: float = 0.0,
+  channels: int = 3,
+) -> tuple[EncodedSource, EncodedSource]:
+  """Loads a folder of TFRecord files.
+
+  Args:
+    data_dir: the folder.
+    label_offset: the label of the first class; 1 in ImageNet's files.
+    validation_fraction: of the training examples, held out to evaluate, each
+      class in proportion; 0 where there are files for that.
+    channels: 1 (gray) or 3 (RGB), what all images become.
+
+  Returns:
+    The training source and the validation source.
+
+  Raises:
+    DataError: names the file and what is wrong with it.
+  """
+  require_folder(data_dir, "tfrecord")
+  train_shards = find_shards(data_dir, TRAIN)
+  if not train_shards:
+    raise DataError(f"{data_dir} has no file train-00000-of-...")
+  names = read_class_names(os.path.join(data_dir, CLASS_NAMES_FILE))
+  train = _source(data_dir, TRAIN, train_shards, names, label_offset, channels)
+  parts = [part for part in VALIDATION if find_shards(data_dir, part)]
+  if bool(parts) == bool(validation_fraction):
+    raise DataError(
+      f"validation_fraction must be 0 where {data_dir} has files to evaluate"
+      f" ({', '.join(VALIDATION)}), and above 0 where it has none, got"
+      f" {validation_fraction}"
+    )
+  if validation_fraction:
+    return encoded.split(train, validation_fraction=validation_fraction)
+  shards = find_shards(data_dir, parts[0])
+  return train, _source(
+    data_dir, parts[0], shards, train.class_names, label_offset, channels
+  )
+
+
+def find_shards(folder: str, part: str) -> list[str]:
+  """Returns the paths of a part's TFRecord files, in order.
+
+  Raises:
+    DataError: one of those that the names count is missing.
+  """
+  pattern = re.compile(re.escape(part) + r"(-\d+-of-\d+)?(\.tfrecords?)?$")
+  names = sorted(
+    entry.name
+    for entry in os.scandir(folder)
+    if pattern.fullmatch(entry.name) and entry.is_file()
+  )
+  numbers = [match.groups() for match in map(_NUMBERED.search, names) if match]
+  if numbers:
+    total = int(numbers[0][1])
+    missing = set(range(total)) - {int(number) for number, _ in numbers}
+    if missing or len(names) != total:
+      raise DataError(
+        f"{folder} must hold {total} files of {part}, got {len(names)}"
+        + (f": number {min(missing)} is missing" if missing else "")
+      )
+  return [os.path.join(folder, name) for name in names]
+
+
+def index_path(folder: str, part: str) -> str:
+  """Returns where `--mode=convert` puts the index of a part."""
+  return os.path.join(folder, f"{part}.index.npz")
+
+
+def read_index(folder: str, part: str, shards: Sequence[str]) -> Index:
+  """Reads the index that stands beside a part's files, and checks it."""
+  sizes = np.array([os.path.getsize(shard) for shard in shards], np.int64)
+  return record_index.read(index_path(folder, part), sizes)
+
+
+def read_class_names(path: str) -> tuple[str, ...] | None:
+  """Returns the names of the classes, one a line, or None without a file."""
+  try:
+    with open(path, encoding="utf-8") as file:
+      names = tuple(file.read().splitlines())
+  except FileNotFoundError:
+    return None
+  except UnicodeDecodeError as error:
+    raise DataError(f"{path} must be UTF-8: {error}") from error
+  if not names or not all(names) or len(set(names)) != len(names):
+    raise DataError(f"{path} must hold one name a line, each once")
+  return names
+
+
+def from_index(
+  shards: Sequence[str],
+  index: Index,
+  class_names: tuple[str, ...] | None,
+  *,
+  name: str,
+  channels: int,
+  label_offset: int = 0,
+  image_feature: str = IMAGE_FEATURE,
+) -> EncodedSource:
+  """Makes a source of TFRecord files and their index.
+
+  Args:
+    shards: the files.
+    index: of these files.
+    class_names: one name a class; None names them "0", "1", ...
+    name: the data set's name, for messages.
+    channels: 1 or 3.
+    label_offset: the label of the first class.
+    image_feature: the feature that holds the encoded image.
+
+  Raises:
+    DataError: a label is out of range.
+  """
+  labels = index.label - label_offset
+  if not len(labels):
+    raise DataError(f"{shards[0]} and what goes with it hold no record")
+  limit = len(class_names) if class_names else _MAX_CLASSES
+  if labels.min() < 0 or labels.max() >= limit:
+    outside = int(np.argmax((labels < 0) | (labels >= limit)))
+    raise DataError(
+      f"{shards[index.shard[outside]]}: labels must be in [{label_offset},"
+      f" {limit + label_offset}), got {index.label[outside]} at byte"
+      f" {index.offset[outside]}; label_offset={label_offset} is what the first"
+      " class is called, 1 in ImageNet's files"
+    )
+  if class_names is None:
+    class_names = tuple(str(n) for n in range(int(labels.max()) + 1))
+  names = [os.path.basename(shard) for shard in shards]
+  content = hashlib.sha256(repr((names, index.sizes.tolist())).encode())
+  content.update(index.offset.astype("<i8").tobytes())
+  return EncodedSource(
+    examples=Records(tuple(shards), index.shard, index.offset, image_feature),
+    labels=labels.astype(np.int32),
+    class_names=class_names,
+    name=name,
+    channels=channels,
+    content=content.hexdigest(),
+    num_bytes=int(index.sizes.sum()),
+  )
+
+
+def _source(
+  folder: str,
+  part: str,
+  shards: list[str],
+  class_names: tuple[str, ...] | None,
+  label_offset: int,
+  channels: int,
+) -> EncodedSource:
+  if os.path.isfile(index_path(folder, part)):
+    index = read_index(folder, part, shards)
+  else:
+    index = record_index.of_shards(shards, LABEL_FEATURE)
+  return from_index(
+    shards,
+    index,
+    class_names,
+    name="tfrecord",
+    channels=channels,
+    label_offset=label_offset,
+  )

@@ -1,0 +1,293 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""`auto`: measures a few real steps of each candidate and keeps the fastest.
+
+No rule of thumb tells which precision is fastest, or whether XLA helps: on a
+GPU both do, on most CPUs both lose. So the run's own network is trained for
+some steps on a batch of its own data, in each way, before the run starts; and
+as long as machine, versions, network and shapes stay, never again. This module
+imports no TensorFlow: what it chooses comes before that import.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any, Callable
+
+from absl import logging
+
+from train_loop import machine
+from train_loop.config import PRECISIONS, TrainConfig
+from train_loop.preflight import trial_cache, trials
+from train_loop.preflight.trials import Choice, Device, Job, Trial
+
+AUTO = "auto"
+# The compute capability from which on an NVIDIA GPU has tensor cores for it.
+LEAST_CAPABILITY = {
+  "mixed_float16": (7, 0),
+  "mixed_bfloat16": (8, 0),
+  "tensor_float_32": (8, 0),
+}
+# A candidate whose loss is further from float32's than this is not taken.
+LOSS_TOLERANCE = 0.05
+# The whole preflight may take this long; what comes later is not tried.
+BUDGET_SECONDS = 180.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+  """What the flags of these names say: "auto", or the value.
+
+  `tensor_float_32` is measured only where the precision is: who asks for
+  float32 gets float32.
+  """
+
+  onednn: str = AUTO
+  tensor_float_32: str = AUTO
+  precision: str = AUTO
+  jit_compile: str = AUTO
+
+  def settled(self) -> Choice | None:
+    """Returns the choice where nothing is left to measure, else None."""
+    if AUTO in (self.onednn, self.precision, self.jit_compile):
+      return None
+    return Choice(
+      onednn=self.onednn == "true",
+      tensor_float_32=self.tensor_float_32 == "true",
+      precision=self.precision,
+      jit_compile=self.jit_compile == "true",
+    )
+
+
+def candidates(asked: Asked, device: Device) -> list[Choice]:
+  """Returns what is worth a try: plain float32 first, what compiles last.
+
+  Of what compiles half precision comes first: on a GPU it is most often the
+  fastest, XLA takes a minute for a large network, and time may run out.
+
+  Args:
+    asked: what the flags leave open; what they say is tried as it is.
+    device: what TensorFlow has at hand.
+  """
+  open_precision = asked.precision == AUTO
+  choices = [
+    Choice(onednn, tensor_float_32, precision, jit_compile)
+    for onednn in _values(asked.onednn, (True, False))
+    for jit_compile in _values(asked.jit_compile, (False, True))
+    for precision in (PRECISIONS if open_precision else (asked.precision,))
+    for tensor_float_32 in _values(
+      asked.tensor_float_32, (False, True) if open_precision else (False,)
+    )
+  ]
+  first, *rest = [
+    choice
+    for choice in choices
+    if (not open_precision or _is_native(choice, device))
+    and (
+      choice.onednn or asked.onednn != AUTO or _onednn_may_slow(choice, device)
+    )
+    and (
+      not choice.tensor_float_32
+      or asked.tensor_float_32 != AUTO
+      or _tensor_float_32_acts(choice, device)
+    )
+  ]
+
+  def place(choice: Choice) -> tuple[bool, bool]:
+    compiled = choice.jit_compile
+    return compiled, compiled and choice.precision == "float32"
+
+  return [first, *sorted(rest, key=place)]
+
+
+def _values(asked: str, options: tuple[bool, ...]) -> tuple[bool, ...]:
+  return options if asked == AUTO else (asked == "true",)
+
+
+def _is_native(choice: Choice, device: Device) -> bool:
+  """Returns whether the device computes in this precision by itself.
+
+  A CPU has no float16, and bfloat16 through XLA, or by instructions of its own
+  that oneDNN knows: else both are emulated, ten times slower than float32.
+  """
+  if choice.precision == "float32":
+    return True
+  if device.gpu:
+    return device.compute_capability >= LEAST_CAPABILITY[choice.precision]
+  return choice.precision == "mixed_bfloat16" and (
+    choice.jit_compile or (choice.onednn and device.native_bfloat16)
+  )
+
+
+def _onednn_may_slow(choice: Choice, device: Device) -> bool:
+  """Returns whether the step may be faster without oneDNN.
+
+  It is made for x86 CPUs. XLA compiles most of the step by itself, and what
+  is left was never slower with oneDNN.
+  """
+  return device.x86 and not device.gpu and not choice.jit_compile
+
+
+def _tensor_float_32_acts(choice: Choice, device: Device) -> bool:
+  """Returns whether there are float32 products that would be rounded."""
+  return (
+    choice.precision == "float32"
+    and device.gpu
+    and device.compute_capability >= LEAST_CAPABILITY["tensor_float_32"]
+  )
+
+
+def choose(
+  asked: Asked,
+  job: Job,
+  workload: dict[str, Any],
+  *,
+  start: Callable[..., Any] = trials.TrialProcess,
+) -> tuple[Choice, list[Trial]]:
+  """Returns the fastest choice whose loss agrees with float32's.
+
+  Args:
+    asked: what the flags say; where they leave nothing open, nothing is tried.
+    job: what a trial trains.
+    workload: what a step computes, as JSON holds it; see `workload_of`.
+    start: a `TrialProcess` from a job and `onednn`.
+
+  Returns:
+    The choice, and the trials that it was taken from: none where nothing was
+    open.
+
+  Raises:
+    ConfigError: no process could be started.
+  """
+  choice = asked.settled()
+  if choice is not None:
+    return choice, []
+  key = {
+    "asked": dataclasses.asdict(asked),
+    "machine": machine.fingerprint(),
+    "workload": workload,
+  }
+  path = trial_cache.path_of(key)
+  tried = trial_cache.read(key)
+  if tried:
+    logging.info("auto: measured before, and kept in %s", path)
+  else:
+    logging.info(
+      "auto: measuring for at most %.0f s, once; to be kept in %s",
+      BUDGET_SECONDS,
+      path,
+    )
+    tried = measure(asked, job, start=start)
+    if reference_of(tried) is not None:
+      trial_cache.write(key, tried)
+  for line in table(tried):
+    logging.info("auto: %s", line)
+  return fastest(tried), tried
+
+
+def workload_of(
+  network: dict[str, Any],
+  image_shape: tuple[int, int, int],
+  config: TrainConfig,
+  teacher: str | None,
+) -> dict[str, Any]:
+  """Returns what decides how long a step takes: shapes, and what is on.
+
+  How strong an effect is, and how long the run, makes no step slower.
+  """
+  parts = (config.optimizer, config.regularization)
+  settings = {k: v for part in parts for k, v in vars(part).items()}
+  return {
+    "network": network,
+    "batch": [config.loop.global_batch_size, *image_shape],
+    "teacher": teacher,
+    "optimizer": config.optimizer.optimizer,
+    "accumulate_steps": config.optimizer.accumulate_steps,
+    "on": sorted(name for name, value in settings.items() if value),
+  }
+
+
+def measure(
+  asked: Asked, job: Job, *, start: Callable[..., Any]
+) -> list[Trial]:
+  """Tries each candidate, those of one oneDNN setting in one process."""
+  deadline = time.monotonic() + BUDGET_SECONDS
+  tried: list[Trial] = []
+
+  def run_each(process: Any, choices: list[Choice]) -> None:
+    for choice in choices:
+      left = deadline - time.monotonic()
+      tried.append(process.run(choice, timeout=left))
+
+  first = asked.onednn != "false"
+  with start(job, onednn=first) as process:
+    choices = candidates(asked, process.device)
+    run_each(process, [c for c in choices if c.onednn == first])
+    if asked.onednn == AUTO and process.device.gpu:
+      logging.info("auto: oneDNN is on; there is a GPU, so it does not matter")
+  others = [choice for choice in choices if choice.onednn != first]
+  if others:
+    with start(job, onednn=not first) as process:
+      run_each(process, others)
+  return tried
+
+
+def reference_of(tried: list[Trial]) -> Trial | None:
+  """Returns the trial whose loss the others must have, None if none worked.
+
+  It is the first that worked and computes as the first candidate does: in
+  float32, or in the precision that was asked for.
+  """
+  first = tried[0].choice
+  for trial in tried:
+    same_arithmetic = (
+      trial.choice.precision == first.precision
+      and trial.choice.tensor_float_32 == first.tensor_float_32
+    )
+    if same_arithmetic and trial.loss is not None:
+      return trial
+  return None
+
+
+def agrees(trial: Trial, reference: Trial) -> bool:
+  """Returns whether a trial worked, and its loss is the reference's."""
+  if trial.loss is None or reference.loss is None:
+    return False
+  room = LOSS_TOLERANCE * max(1.0, abs(reference.loss))
+  return abs(trial.loss - reference.loss) <= room
+
+
+def fastest(tried: list[Trial]) -> Choice:
+  """Returns the fastest choice that agrees; the first where none can."""
+  reference = reference_of(tried)
+  if reference is None:
+    return tried[0].choice
+  agreeing = [trial for trial in tried if agrees(trial, reference)]
+  return max(agreeing, key=lambda trial: trial.images_per_second).choice
+
+
+def table(tried: list[Trial]) -> list[str]:
+  """Returns the trials as lines, for people."""
+  names = [field.name for field in dataclasses.fields(Choice)]
+  rows = [[*names, "images/s", "loss", "note"]]
+  for trial in tried:
+    values = [str(value).lower() for value in dataclasses.astuple(trial.choice)]
+    loss = "" if trial.loss is None else f"{trial.loss:.4f}"
+    speed = f"{trial.images_per_second:.0f}"
+    rows.append([*values, speed, loss, _note(trial, tried)])
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _note(trial: Trial, tried: list[Trial]) -> str:
+  """Returns what the table says of a trial's result."""
+  reference = reference_of(tried)
+  notes = []
+  if trial.failure:
+    notes.append(f"failed: {trial.failure}")
+  elif reference is not None and not agrees(trial, reference):
+    notes.append("its loss disagrees")
+  if trial.choice == fastest(tried):
+    notes.append("taken")
+  return ", ".join(notes)

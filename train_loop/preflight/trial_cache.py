@@ -1,0 +1,77 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps the trials of `auto` from one start to the next, in the user's cache.
+
+One JSON file a key, where the key is all that decides what is fast. A file that
+is damaged, or cannot be written, costs a measurement and nothing else. This
+module imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+from absl import logging
+
+from train_loop.preflight.trials import Choice, Trial
+
+
+def folder() -> pathlib.Path:
+  """Returns the folder of the files, by the XDG specification."""
+  base = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
+  if not base.is_absolute():  # The specification has it ignored then.
+    base = pathlib.Path.home() / ".cache"
+  return base / "train_loop" / "preflight"
+
+
+def path_of(key: dict[str, Any]) -> pathlib.Path:
+  """Returns the path of a key's file."""
+  text = json.dumps(key, sort_keys=True)
+  digest = hashlib.sha256(text.encode()).hexdigest()
+  return folder() / f"{digest[:32]}.json"
+
+
+def read(key: dict[str, Any]) -> list[Trial]:
+  """Returns the trials that are kept for a key; none where there are none."""
+  path = path_of(key)
+  try:
+    rows = json.loads(path.read_text(encoding="utf-8"))["trials"]
+    return [from_row(row) for row in rows]
+  except FileNotFoundError:
+    return []
+  except (OSError, ValueError, TypeError, KeyError) as error:
+    logging.warning("%s is passed over: %r", path, error)
+    return []
+
+
+def write(key: dict[str, Any], trials: list[Trial]) -> None:
+  """Keeps the trials of a key; a reader sees the old file or the new one."""
+  path = path_of(key)
+  # Another run may write the same file at the same time.
+  partial = path.with_suffix(f".{os.getpid()}.partial")
+  record = {"key": key, "trials": [as_row(trial) for trial in trials]}
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+  except OSError as error:
+    logging.warning("what auto measured cannot be kept: %s", error)
+
+
+def as_row(trial: Trial) -> dict[str, Any]:
+  """Returns a trial as a flat object, for the run card and the cache."""
+  row = dataclasses.asdict(trial)
+  return {**row.pop("choice"), **row}
+
+
+def from_row(row: dict[str, Any]) -> Trial:
+  """Returns the trial of `as_row`."""
+  fields = dict(row)
+  names = [field.name for field in dataclasses.fields(Choice)]
+  choice = Choice(**{name: fields.pop(name) for name in names})
+  return Trial(choice, **fields)
