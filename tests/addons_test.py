@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tests import tiny
 from train_loop import config as config_lib
-from train_loop import loop, step
+from train_loop import failures, loop, step
+from train_loop import run_steps as run_steps_lib
 from train_loop.state import TrainState
 
 RATE = 0.02
@@ -40,7 +41,7 @@ def make(optimizer, **changes):
 
 def train(config, state, *, batches):
   """Takes a step on each batch, in one traced function; returns the losses."""
-  schedule = loop.make_schedule(config)
+  schedule = run_steps_lib.make_schedule(config)
   run = tf.function(
     lambda batch: step.train_step(state, batch, config, schedule=schedule)
   )
@@ -115,7 +116,7 @@ def test_the_rate_is_the_schedules(tfa):
 def test_an_overflow_leaves_everything(tfa):
   config = tiny.config(optimizer="tfa/AdamW", precision="mixed_float16")
   state = TrainState(tiny.model(dtype="mixed_float16"), config)
-  schedule = loop.make_schedule(config)
+  schedule = run_steps_lib.make_schedule(config)
   variables = [*state.model.variables, *state.slots[0]]
   before = tiny.values(variables)
   batch = {**tiny.batch(), "image": tf.fill([32, *tiny.SHAPE], np.inf)}
@@ -134,7 +135,7 @@ def test_a_continued_run_ends_with_the_same_bits(tfa, tmp_path):
     loop.train_and_evaluate(model, *data, config, tmp_path / name, **options)
     return tiny.values(model.variables)
 
-  with pytest.raises(loop.Stopped):
+  with pytest.raises(failures.Stopped):
     run("parts", should_stop=lambda: True)
   for one, two in zip(run("whole"), run("parts")):
     np.testing.assert_array_equal(one, two)

@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 
 from tests import events, tiny
-from train_loop import Diverged, Stopped, loop, train_and_evaluate
+from train_loop import Diverged, Stopped, evaluation, train_and_evaluate
+from train_loop import run_steps as run_steps_lib
 from train_loop.state import TrainState
-from train_loop.workdir import reporter as reporting
+from train_loop.workdir import metrics_file
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +38,16 @@ def numpy_rate(step):
 
 def test_the_loss_halves_and_the_classes_are_learnt(run):
   _, workdir, final = run
-  losses = [r["loss"] for r in reporting.read_metrics(workdir) if "loss" in r]
+  losses = [
+    r["loss"] for r in metrics_file.read_metrics(workdir) if "loss" in r
+  ]
   assert losses[-1] < losses[0] / 2
   assert final["eval_top1"] > 0.9
 
 
 def test_what_is_logged_and_when(run):
   _, workdir, final = run
-  records = reporting.read_metrics(workdir)
+  records = metrics_file.read_metrics(workdir)
   assert [r["step"] for r in records if "loss" in r] == [
     *range(5, 32, 5),
     32,
@@ -54,7 +57,7 @@ def test_what_is_logged_and_when(run):
     records[0]
   )
   assert all(r["epoch"] == r["step"] * 32 / 256 for r in records)
-  assert final == reporting.last_records(workdir)
+  assert final == metrics_file.last_records(workdir)
   assert final["eval_examples"] == 90
 
 
@@ -93,7 +96,9 @@ def test_latest_and_best_checkpoints_are_kept(run):
   _, workdir, _ = run
   kept = sorted(p.name for p in (workdir / "checkpoints").glob("*.index"))
   assert kept == ["ckpt-24.index", "ckpt-32.index"]
-  evaluations = [r for r in reporting.read_metrics(workdir) if "eval_top1" in r]
+  evaluations = [
+    r for r in metrics_file.read_metrics(workdir) if "eval_top1" in r
+  ]
   best = max(evaluations, key=lambda r: r["eval_top1"])
   (index,) = (workdir / "checkpoints/best").glob("*.index")
   assert index.name == f"ckpt-{best['step']}.index"
@@ -104,7 +109,7 @@ def test_evaluation_counts_every_example_once(examples):
   model = tiny.model()
   config = tiny.config()
   dataset = tiny.dataset(examples, 24, seed=4)
-  results = loop.make_evaluate(model, dataset, config)()
+  results = evaluation.make_evaluate(model, dataset, config)()
   images, labels = tiny.arrays(examples, seed=4)
   logits = model(images.astype(np.float32), training=False).numpy()
   assert results["eval_examples"] == examples
@@ -121,13 +126,13 @@ def test_evaluation_counts_every_example_once(examples):
 def test_evaluating_nothing_is_refused():
   empty = tiny.dataset(32).take(0)
   with pytest.raises(ValueError, match="at least one example"):
-    loop.make_evaluate(tiny.model(), empty, tiny.config())()
+    evaluation.make_evaluate(tiny.model(), empty, tiny.config())()
 
 
 def test_a_whole_run_is_one_trace_and_a_second_names_what_changed():
   config = tiny.config()
   state = TrainState(tiny.model(), config)
-  run_steps = loop.make_run_steps(state, config)
+  run_steps = run_steps_lib.make_run_steps(state, config)
   iterator = iter(tiny.dataset().repeat())
   for count in (1, 2, 5):
     run_steps(iterator, tf.constant(count))
@@ -163,7 +168,9 @@ def test_xla_compiles_the_whole_step_of_one_device(image_size):
   for jit_compile in (False, True):
     config = tiny.config(jit_compile=jit_compile, mixup_alpha=0.2)
     state = TrainState(any_size_model(), config)
-    run_steps = loop.make_run_steps(state, config, image_size=image_size)
+    run_steps = run_steps_lib.make_run_steps(
+      state, config, image_size=image_size
+    )
     iterator = iter(tiny.dataset().repeat())
     run_steps(iterator, tf.constant(3))
     graph = run_steps.get_concrete_function(iterator, tf.constant(3)).graph
@@ -208,7 +215,7 @@ def test_batches_of_any_size_become_full_ones(tmp_path):
     tiny.model(), tiny.dataset(256, 24).map(note), None, config, tmp_path
   )
   assert sizes == {None}
-  (record,) = reporting.read_metrics(tmp_path)
+  (record,) = metrics_file.read_metrics(tmp_path)
   assert np.isfinite(record["loss"])
 
 

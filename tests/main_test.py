@@ -23,8 +23,7 @@ from tests import forked, pictures, tiny
 from tests.project import ROOT
 from train_loop.command import flags as flags_lib
 from train_loop.models import build_model
-from train_loop.workdir import reporter as reporting
-from train_loop.workdir import run_card
+from train_loop.workdir import metrics_file, run_card
 
 FEW_STEPS = (
   "--model=resnet8",
@@ -101,7 +100,7 @@ def test_a_run_says_how_it_ended_and_leaves_its_outputs(finished):
   assert "preflight" not in card
   assert card["final"]["eval_examples"] == card["data"]["test_examples"]
   assert "Traceback" not in done.stderr
-  assert reporting.read_metrics(workdir)
+  assert metrics_file.read_metrics(workdir)
   assert list((workdir / "tensorboard/eval").glob("events.*"))
 
 
@@ -163,8 +162,8 @@ def test_a_run_is_a_teacher(finished, tmp_path, small):
   workdir, _ = finished
   done = command(*small, f"--workdir={tmp_path}", f"--teacher={workdir}")
   assert done.returncode == 0, done.stderr
-  alone = reporting.read_metrics(workdir)[0]["loss"]
-  assert reporting.read_metrics(tmp_path)[0]["loss"] > alone
+  alone = metrics_file.read_metrics(workdir)[0]["loss"]
+  assert metrics_file.read_metrics(tmp_path)[0]["loss"] > alone
 
 
 def test_a_keras_file_is_a_teacher(tmp_path, small):
@@ -182,7 +181,7 @@ def test_a_keras_file_is_a_teacher(tmp_path, small):
     *small, "--model=resnet20", f"--workdir={workdir}", f"--teacher={path}"
   )
   assert done.returncode == 0, done.stderr
-  assert reporting.read_metrics(workdir)
+  assert metrics_file.read_metrics(workdir)
 
 
 @pytest.mark.parametrize(
@@ -434,11 +433,13 @@ def test_a_signal_saves_and_the_same_command_goes_on(
   assert process.wait() == status, rest
   (line,) = own_lines(rest)
   assert "and saved" in line
-  step = max(r["step"] for r in reporting.read_metrics(tmp_path))
+  step = max(r["step"] for r in metrics_file.read_metrics(tmp_path))
   done = command(*arguments)
   assert done.returncode == 0, done.stderr
   assert "resuming" in done.stderr
-  steps = [r["step"] for r in reporting.read_metrics(tmp_path) if "loss" in r]
+  steps = [
+    r["step"] for r in metrics_file.read_metrics(tmp_path) if "loss" in r
+  ]
   assert steps == sorted(set(steps))
   assert steps[-1] > step
 

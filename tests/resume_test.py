@@ -16,9 +16,9 @@ import tensorflow as tf
 from data.preparation import convert
 from data.sources import image_folder
 from tests import disk, forked, pictures, tiny, tiny_run
-from train_loop import Stopped, loop, train_and_evaluate
+from train_loop import Stopped, evaluation, train_and_evaluate
 from train_loop.config import ConfigError
-from train_loop.workdir import reporter as reporting
+from train_loop.workdir import metrics_file
 
 
 def is_killed(workdir, **options):
@@ -32,8 +32,8 @@ def is_killed(workdir, **options):
 def records(workdir):
   """Returns what a run logged, without the times."""
   return [
-    {k: v for k, v in record.items() if k not in reporting.TIME_FIELDS}
-    for record in reporting.read_metrics(workdir)
+    {k: v for k, v in record.items() if k not in metrics_file.TIME_FIELDS}
+    for record in metrics_file.read_metrics(workdir)
   ]
 
 
@@ -226,8 +226,12 @@ def test_evaluate_takes_the_averages_and_changes_nothing(tmp_path):
     tiny.model(), tiny.dataset(), eval_dataset, config, tmp_path
   )
   files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
-  results = loop.evaluate(tiny.model(seed=9), eval_dataset, config, tmp_path)
+  results = evaluation.evaluate(
+    tiny.model(seed=9), eval_dataset, config, tmp_path
+  )
   assert results == {name: final[name] for name in results}
   assert files == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
   with pytest.raises(ValueError, match="must hold a checkpoint"):
-    loop.evaluate(tiny.model(), eval_dataset, config, tmp_path / "nowhere")
+    evaluation.evaluate(
+      tiny.model(), eval_dataset, config, tmp_path / "nowhere"
+    )

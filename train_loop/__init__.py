@@ -31,12 +31,12 @@ from train_loop.config import (
 __version__ = "0.1.0"
 
 _LAZY = {
-  "Diverged": "train_loop.loop",
-  "Stopped": "train_loop.loop",
+  "Diverged": "train_loop.failures",
+  "Stopped": "train_loop.failures",
   "TrainState": "train_loop.state",
   "build_model": "train_loop.models",
   "eval_step": "train_loop.step",
-  "evaluate": "train_loop.loop",
+  "evaluate": "train_loop.evaluation",
   "train_and_evaluate": "train_loop.loop",
   "train_step": "train_loop.step",
 }

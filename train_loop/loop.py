@@ -5,265 +5,34 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import os
 import time
 from collections.abc import Iterator
-from typing import Any, Callable, Union
+from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-import tricks
+from train_loop import batches as batches_lib
 from train_loop import config as config_lib
-from train_loop import machine, step
+from train_loop import evaluation, machine, step
+from train_loop import run_steps as run_steps_lib
 from train_loop.config import ConfigError
+from train_loop.failures import Diverged, Stopped, input_failures
 from train_loop.state import TrainState
-from train_loop.workdir import checkpoints, run_card
-from train_loop.workdir import reporter as reporting
+from train_loop.workdir import checkpoints, metrics_file, run_card, tensorboard
+from train_loop.workdir import reporter as reporter_lib
 from tricks import keras_compat
 
-TrainData = Union[tf.data.Dataset, Callable[[int], tf.data.Dataset]]
-
-# Settings that may change between two starts of one run: they move no number.
-FREE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "steps_per_loop")
 # A call of the loop lasts about this long where steps_per_loop is 0.
 CALL_SECONDS = 1.0
-# Batches that are ready before the step asks for them.
-_BATCHES_AHEAD = 4
-
-
-class Diverged(ArithmeticError):
-  """The loss or its gradient stopped being finite, and no remedy is left."""
-
-
-class Stopped(Exception):
-  """The run was asked to stop, and has saved its state."""
-
-
-class InputFailed(RuntimeError):
-  """TensorFlow met an error in the input, or in a step.
-
-  Attributes:
-    steps: the steps, from the first to the one after the last, of the call that
-      failed; none in evaluation.
-  """
-
-  def __init__(self, error: tf.errors.OpError, steps: range) -> None:
-    super().__init__(str(error))
-    self.steps = steps
-
-
-class OneTrace:
-  """Fails the second trace of a `tf.function`, naming what changed.
-
-  A trace costs seconds and happens silently; a loop that is traced again at
-  every call trains at a crawl. Called from inside the traced function, so that
-  it runs once a trace.
-  """
-
-  def __init__(self, name: str) -> None:
-    self._name = name
-    self._first: dict[str, str] | None = None
-
-  def __call__(self, **arguments: Any) -> None:
-    """Notes the arguments' specs; raises TypeError from the second time on."""
-    specs = {name: str(spec) for name, spec in arguments.items()}
-    if self._first is None:
-      self._first = specs
-      return
-    changes = [
-      f"{name} was {self._first[name]} and is {spec}"
-      for name, spec in specs.items()
-      if spec != self._first[name]
-    ]
-    raise TypeError(
-      f"{self._name} was traced again: "
-      + ("; ".join(changes) or "a captured Python object changed")
-      + ". Give every batch of a run the same keys, shapes and dtypes"
-    )
-
-
-def make_run_steps(
-  state: TrainState,
-  config: config_lib.TrainConfig,
-  *,
-  teacher: tf.keras.Model | None = None,
-  image_size: int | None = None,
-) -> Callable[[Any, tf.Tensor], None]:
-  """Returns `run_steps(iterator, num_steps)`: training steps in one graph call.
-
-  Args:
-    state: the run's variables.
-    config: the hyperparameters.
-    teacher: for distillation.
-    image_size: the height that images are resized to; None leaves them.
-
-  Returns:
-    A `tf.function` of an iterator over (distributed) global batches and of a
-    scalar integer tensor.
-  """
-  strategy = tf.distribute.get_strategy()
-  schedule = make_schedule(config)
-  one_trace = OneTrace("run_steps")
-
-  def replica_step(batch: step.Batch) -> None:
-    metrics = step.train_step(
-      state,
-      batch,
-      config,
-      schedule=schedule,
-      teacher=teacher,
-      image_size=image_size,
-    )
-    state.window.add(metrics)
-
-  if config.precision.jit_compile and not tf.distribute.has_strategy():
-    # With no other replica to wait for, XLA compiles the step as a whole, and a
-    # GPU is not left waiting for the update's many small operations.
-    replica_step = tf.function(replica_step, jit_compile=True)
-
-  @tf.function
-  def run_steps(iterator: Any, num_steps: tf.Tensor) -> None:
-    one_trace(
-      batch=iterator.element_spec,
-      num_steps=tf.TensorSpec.from_tensor(num_steps),
-    )
-    for _ in tf.range(num_steps):
-      strategy.run(replica_step, args=(next(iterator),))
-
-  return run_steps
-
-
-def make_schedule(config: config_lib.TrainConfig) -> step.Schedule:
-  """Returns the learning rate as a function of the step."""
-  schedule = tricks.make_schedule(
-    config.schedule.schedule,
-    peak_learning_rate=tricks.scale_learning_rate(
-      config.schedule.base_learning_rate, config.loop.global_batch_size
-    ),
-    total_steps=config.loop.total_steps,
-    warmup_steps=config.schedule.warmup_steps,
-    warmup_learning_rate=config.schedule.warmup_learning_rate,
-    hold_steps=config.schedule.hold_steps,
-    boundary_steps=config.schedule.boundary_steps,
-    decay_factor=config.schedule.decay_factor,
-    polynomial_power=config.schedule.polynomial_power,
-  )
-  return step.unconverted(schedule)
-
-
-def make_evaluate(
-  model: tf.keras.Model,
-  dataset: tf.data.Dataset,
-  config: config_lib.TrainConfig,
-) -> Callable[[], dict[str, float]]:
-  """Returns `evaluate()`, exact over every example of `dataset`.
-
-  Args:
-    model: from images to logits, as it is whenever `evaluate` is called.
-    dataset: batches of `image` and `label`, of any sizes.
-    config: the hyperparameters.
-
-  Returns:
-    A function that gives the means `eval_loss`, `eval_top1` and `eval_top5`,
-    and `eval_examples`.
-  """
-  strategy = tf.distribute.get_strategy()
-  batches = strategy.experimental_distribute_dataset(
-    padded_batches(dataset, config.loop.global_batch_size)
-  )
-
-  def replica_step(batch: step.Batch) -> step.Metrics:
-    return step.eval_step(model, batch, config)
-
-  def add(total: tf.Tensor, replicas: Any) -> tf.Tensor:
-    # Every replica holds the sum over all of them: one is enough.
-    one = strategy.experimental_local_results(replicas)[0]
-    return total + tf.cast(one, tf.float64)
-
-  @tf.function
-  def sum_all() -> dict[str, tf.Tensor]:
-    totals = {name: tf.constant(0.0, tf.float64) for name in step.EVAL_SUMS}
-    for batch in batches:
-      sums = strategy.run(replica_step, args=(batch,))
-      totals = {name: add(totals[name], sums[name]) for name in totals}
-    return totals
-
-  def evaluate() -> dict[str, float]:
-    totals = {name: float(total) for name, total in sum_all().items()}
-    examples = totals.pop("examples")
-    if not examples:
-      raise ConfigError("eval_dataset must hold at least one example, got none")
-    means = {f"eval_{name}": sum / examples for name, sum in totals.items()}
-    return {**means, "eval_examples": int(examples)}
-
-  return evaluate
-
-
-def evaluate(
-  model: tf.keras.Model,
-  dataset: tf.data.Dataset,
-  config: config_lib.TrainConfig,
-  workdir: str | os.PathLike[str],
-) -> dict[str, float]:
-  """Evaluates the latest checkpoint of a run, and changes nothing in it.
-
-  Args:
-    model: the run's network; it gets the run's weights, averaged where the run
-      averages them.
-    dataset: batches of `image` and `label`, of any sizes, one epoch.
-    config: the run's hyperparameters.
-    workdir: the run's folder.
-
-  Returns:
-    `eval_loss`, `eval_top1`, `eval_top5` and `eval_examples`.
-
-  Raises:
-    ConfigError: there is no checkpoint, or it is of another network.
-  """
-  checkpoints.restore_model(model, workdir)
-  with _input_failures(range(0)):
-    return make_evaluate(model, dataset, config)()
-
-
-def padded_batches(
-  dataset: tf.data.Dataset, batch_size: int
-) -> tf.data.Dataset:
-  """Returns `dataset` in batches of one size, with a `mask` over padding.
-
-  Args:
-    dataset: batches of `image` and `label`, of any sizes.
-    batch_size: examples a batch; the last one is filled up with zeros.
-
-  Returns:
-    Batches with `mask`, [batch_size] bool: false for what was filled up.
-  """
-
-  def pad(batch: step.Batch) -> step.Batch:
-    count = tf.shape(batch["label"])[0]
-
-    def fill(values: tf.Tensor) -> tf.Tensor:
-      tail = [[0, 0]] * (values.shape.rank - 1)
-      padded = tf.pad(values, [[0, batch_size - count], *tail])
-      return tf.ensure_shape(padded, [batch_size, *values.shape[1:]])
-
-    return {
-      "image": fill(batch["image"]),
-      "label": fill(batch["label"]),
-      "mask": tf.range(batch_size) < count,
-    }
-
-  if _batch_size(dataset) != batch_size:
-    dataset = dataset.rebatch(batch_size)
-  return dataset.map(pad).prefetch(_BATCHES_AHEAD)
 
 
 def train_and_evaluate(
   model: tf.keras.Model,
-  train_dataset: TrainData,
+  train_dataset: batches_lib.TrainData,
   eval_dataset: tf.data.Dataset | None,
   config: config_lib.TrainConfig,
   workdir: str | os.PathLike[str],
@@ -301,7 +70,7 @@ def train_and_evaluate(
     Stopped: as asked; the state is saved.
   """
   _require_fit(model, config)
-  settings = comparable_settings(config)
+  settings = run_card.comparable_settings(config)
   saved = run_card.read(workdir)
   if saved is not None:
     run_card.require_same(workdir, saved["settings"], settings)
@@ -327,23 +96,27 @@ def train_and_evaluate(
   if resumed:
     logging.info("resuming %s at step %d", workdir, start_step)
   batches = tf.distribute.get_strategy().experimental_distribute_dataset(
-    _train_batches(train_dataset, config, start_step)
+    batches_lib.train_batches(train_dataset, config, start_step)
   )
   evaluate = None
   if eval_dataset is not None:
-    evaluate = with_averages(state, make_evaluate(model, eval_dataset, config))
+    evaluate = evaluation.with_averages(
+      state, evaluation.make_evaluate(model, eval_dataset, config)
+    )
   with contextlib.closing(
-    reporting.Reporter(
+    reporter_lib.Reporter(
       workdir, start_step=start_step, total_steps=config.loop.total_steps
     )
   ) as reporter:
     if start_step == 0:
-      with _input_failures(range(1)):
+      with input_failures(range(1)):
         grid = _augmented_images(state, batches, config)
       reporter.image("augmented", grid, step=0)
     _run(
       state,
-      functools.partial(make_run_steps, state, config, teacher=teacher),
+      functools.partial(
+        run_steps_lib.make_run_steps, state, config, teacher=teacher
+      ),
       iter(batches),
       evaluate,
       config=config,
@@ -351,7 +124,7 @@ def train_and_evaluate(
       reporter=reporter,
       should_stop=should_stop,
     )
-  final = reporting.last_records(workdir)
+  final = metrics_file.last_records(workdir)
   run_card.write(workdir, {**card, "final": final, "finished": True})
   return final
 
@@ -364,7 +137,7 @@ def _run(
   *,
   config: config_lib.TrainConfig,
   saver: checkpoints.Checkpoints,
-  reporter: reporting.Reporter,
+  reporter: reporter_lib.Reporter,
   should_stop: Callable[[], bool],
 ) -> None:
   """Runs from the state's step to the last: log, evaluate, save, in that order.
@@ -391,7 +164,7 @@ def _run(
     ends = [total, *grows, *(now + n - now % n for n in stops if n)]
     count = pace.steps(min(ends) - now)
     run_steps = steps_of_size(loop.image_size_at(now))
-    with pace.timed(count), _input_failures(range(now, now + count)):
+    with pace.timed(count), input_failures(range(now, now + count)):
       run_steps(iterator, tf.constant(count, tf.int64))
       now = int(state.step.numpy())
     reporter.progress(now)
@@ -406,19 +179,6 @@ def _run(
     if now < total and should_stop():
       saver.save()
       raise Stopped(f"stopped at step {now} of {total}, and saved")
-
-
-@contextlib.contextmanager
-def _input_failures(steps: range) -> Iterator[None]:
-  """Tells where the input stood when it failed."""
-  try:
-    yield
-  except (
-    tf.errors.DataLossError,
-    tf.errors.InvalidArgumentError,
-    tf.errors.NotFoundError,
-  ) as error:
-    raise InputFailed(error, steps) from error
 
 
 class Pace:
@@ -480,43 +240,17 @@ def _evaluate(
   evaluate: Callable[[], dict[str, float]],
   where: dict[str, Any],
   saver: checkpoints.Checkpoints,
-  reporter: reporting.Reporter,
+  reporter: reporter_lib.Reporter,
 ) -> None:
   """Evaluates, reports, and keeps the best."""
   start = time.perf_counter()
-  with _input_failures(range(0)):
+  with input_failures(range(0)):
     results = evaluate()
   seconds = round(time.perf_counter() - start, 3)
   reporter.evaluation({**where, **results, "eval_seconds": seconds})
   if results["eval_top1"] > float(state.best_top1.numpy()):
     state.best_top1.assign(results["eval_top1"])
     saver.save_best()
-
-
-def with_averages(
-  state: TrainState, evaluate: Callable[[], dict[str, float]]
-) -> Callable[[], dict[str, float]]:
-  """Returns `evaluate` on the averaged weights, where there are any."""
-  strategy = tf.distribute.get_strategy()
-
-  @tf.function
-  def swap_averages() -> None:
-    strategy.run(state.swap_averages)
-
-  def evaluate_averages() -> dict[str, float]:
-    swap_averages()
-    results = evaluate()
-    swap_averages()
-    return results
-
-  return evaluate_averages if state.averages else evaluate
-
-
-def comparable_settings(config: config_lib.TrainConfig) -> dict[str, Any]:
-  """Returns the settings that a run may not change when it is continued."""
-  fields = (dataclasses.asdict(part) for part in vars(config).values())
-  settings = {name: v for part in fields for name, v in part.items()}
-  return {k: v for k, v in settings.items() if k not in FREE_SETTINGS}
 
 
 def _require_fit(model: tf.keras.Model, config: config_lib.TrainConfig) -> None:
@@ -538,23 +272,6 @@ def _require_fit(model: tf.keras.Model, config: config_lib.TrainConfig) -> None:
     )
 
 
-def _train_batches(
-  dataset: TrainData, config: config_lib.TrainConfig, start_step: int
-) -> tf.data.Dataset:
-  """Returns endless full batches from `start_step` on."""
-  if callable(dataset):
-    return dataset(start_step)
-  batch_size = config.loop.global_batch_size
-  dataset = dataset.repeat()
-  if _batch_size(dataset) != batch_size:
-    dataset = dataset.rebatch(batch_size, drop_remainder=True)
-  return dataset.skip(start_step).prefetch(_BATCHES_AHEAD)
-
-
-def _batch_size(dataset: tf.data.Dataset) -> int | None:
-  return dataset.element_spec["label"].shape[0]
-
-
 def _augmented_images(
   state: TrainState, batches: Any, config: config_lib.TrainConfig
 ) -> np.ndarray:
@@ -566,4 +283,4 @@ def _augmented_images(
 
   images = strategy.run(mix, args=(next(iter(batches)),))
   first = strategy.experimental_local_results(images)[0]
-  return reporting.image_grid(first.numpy())
+  return tensorboard.image_grid(first.numpy())

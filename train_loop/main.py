@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import tqdm
 from absl import app, flags, logging
 
-from train_loop import machine
+from train_loop import failures, machine
 from train_loop.command import flags as flags_lib
 from train_loop.command.signals import StopRequest
 from train_loop.config import ConfigError, TrainConfig, require_addons
@@ -148,12 +148,12 @@ def train() -> int:
         card={"command": shlex.join(sys.argv), "flags": asked, **parts.card},
         should_stop=stop,
       )
-  except loop.Diverged as error:
+  except failures.Diverged as error:
     _say(error)
     return DIVERGED
-  except loop.InputFailed as error:
+  except failures.InputFailed as error:
     raise parts.inputs.bad_image(error.steps) or error from error
-  except loop.Stopped as error:
+  except failures.Stopped as error:
     _say(error)
     return 128 + (stop.signum or 0)
   print(f"{FLAGS.workdir} is finished: {_summary(final)}")
@@ -174,13 +174,13 @@ def evaluate() -> int:
   run_card.require_same(FLAGS.workdir, {**saved, **may_change}, asked)
   parts = compose(card["choice"])
 
-  from train_loop import loop
+  from train_loop import evaluation
 
   try:
-    results = loop.evaluate(
+    results = evaluation.evaluate(
       parts.model, parts.inputs.eval_dataset(), parts.config, FLAGS.workdir
     )
-  except loop.InputFailed as error:
+  except failures.InputFailed as error:
     raise parts.inputs.bad_image(error.steps) or error from error
   print(f"{FLAGS.workdir}: {_summary(results)}")
   return 0

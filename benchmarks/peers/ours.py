@@ -32,7 +32,8 @@ from data import pipeline
 from data.sources import image_folder, tfrecord
 from data.sources.encoded import EncodedSource
 from train_loop import config as config_lib
-from train_loop import loop, machine, models
+from train_loop import evaluation, loop, machine, models
+from train_loop import run_steps as run_steps_lib
 from train_loop.models import names, small_resnet
 from train_loop.state import TrainState
 
@@ -75,7 +76,7 @@ def constant_batches(case: Case) -> tf.data.Dataset:
 
 
 def step(options: argparse.Namespace) -> child.Measure:
-  """Times `loop.make_run_steps` on a constant batch."""
+  """Times `run_steps_lib.make_run_steps` on a constant batch."""
   case = child.case_of(options)
   model, run = _constant_steps(case, options)
   return child.keras_step_rate(
@@ -122,7 +123,7 @@ def _constant_steps(
     ),
   )
   state = TrainState(network(case, dtype=options.precision), config)
-  run_steps = loop.make_run_steps(state, config)
+  run_steps = run_steps_lib.make_run_steps(state, config)
   iterator = iter(
     tf.distribute.get_strategy().experimental_distribute_dataset(
       constant_batches(case)
@@ -221,7 +222,7 @@ def ceiling(options: argparse.Namespace) -> child.Measure:
   steps = options.steps or recipe.case.steps
   config = _short(recipe.config, total_steps=10**9)
   state = TrainState(_recipe_model(recipe), config)
-  run_steps = loop.make_run_steps(state, config)
+  run_steps = run_steps_lib.make_run_steps(state, config)
   batches = _train_dataset(recipe).take(1).cache().repeat()
   strategy = tf.distribute.get_strategy()
   iterator = iter(strategy.experimental_distribute_dataset(batches))
@@ -245,15 +246,17 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
   def measure() -> dict[str, Any]:
     state = TrainState(_recipe_model(recipe), recipe.config)
     steps_of_size = functools.lru_cache(maxsize=None)(
-      lambda size: loop.make_run_steps(state, recipe.config, image_size=size)
+      lambda size: run_steps_lib.make_run_steps(
+        state, recipe.config, image_size=size
+      )
     )
     strategy = tf.distribute.get_strategy()
     iterator = iter(
       strategy.experimental_distribute_dataset(_train_dataset(recipe))
     )
-    evaluate = loop.with_averages(
+    evaluate = evaluation.with_averages(
       state,
-      loop.make_evaluate(
+      evaluation.make_evaluate(
         state.model,
         pipeline.eval_dataset(recipe.test, batch_size=recipe.case.batch_size),
         recipe.config,

@@ -237,7 +237,7 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
   """Compares some steps' loss, then times some more."""
   import tensorflow as tf
 
-  from train_loop import loop
+  from train_loop import run_steps as run_steps_lib
   from train_loop.state import TrainState
 
   tf.config.experimental.enable_tensor_float_32_execution(
@@ -248,7 +248,7 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
   )
   batches, teacher = _inputs(job)
   state = TrainState(job.make_model(choice.precision), config)
-  run_steps = loop.make_run_steps(state, config, teacher=teacher)
+  run_steps = run_steps_lib.make_run_steps(state, config, teacher=teacher)
   iterator = iter(batches)
 
   def seconds_of(steps: int) -> float:

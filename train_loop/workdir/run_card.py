@@ -9,11 +9,13 @@ runs with different settings never mix. This module imports no TensorFlow.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
 from typing import Any
 
+from train_loop import config as config_lib
 from train_loop.config import ConfigError
 from train_loop.workdir.writing import writing
 
@@ -80,3 +82,14 @@ def require_same(
         f"{then.get(name)!r}, not {now.get(name)!r}: give the same "
         "value to continue it, or another workdir"
       )
+
+
+# Settings that may change between two starts of one run: they move no number.
+FREE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "steps_per_loop")
+
+
+def comparable_settings(config: config_lib.TrainConfig) -> dict[str, Any]:
+  """Returns the settings that a run may not change when it is continued."""
+  fields = (dataclasses.asdict(part) for part in vars(config).values())
+  settings = {name: v for part in fields for name, v in part.items()}
+  return {k: v for k, v in settings.items() if k not in FREE_SETTINGS}

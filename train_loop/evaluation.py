@@ -1,0 +1,111 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Exact evaluation: every example counts once, whatever the batch size."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable
+
+import tensorflow as tf
+
+from train_loop import batches as batches_lib
+from train_loop import config as config_lib
+from train_loop import step
+from train_loop.config import ConfigError
+from train_loop.failures import input_failures
+from train_loop.state import TrainState
+from train_loop.workdir import checkpoints
+
+
+def make_evaluate(
+  model: tf.keras.Model,
+  dataset: tf.data.Dataset,
+  config: config_lib.TrainConfig,
+) -> Callable[[], dict[str, float]]:
+  """Returns `evaluate()`, exact over every example of `dataset`.
+
+  Args:
+    model: from images to logits, as it is whenever `evaluate` is called.
+    dataset: batches of `image` and `label`, of any sizes.
+    config: the hyperparameters.
+
+  Returns:
+    A function that gives the means `eval_loss`, `eval_top1` and `eval_top5`,
+    and `eval_examples`.
+  """
+  strategy = tf.distribute.get_strategy()
+  batches = strategy.experimental_distribute_dataset(
+    batches_lib.padded_batches(dataset, config.loop.global_batch_size)
+  )
+
+  def replica_step(batch: step.Batch) -> step.Metrics:
+    return step.eval_step(model, batch, config)
+
+  def add(total: tf.Tensor, replicas: Any) -> tf.Tensor:
+    # Every replica holds the sum over all of them: one is enough.
+    one = strategy.experimental_local_results(replicas)[0]
+    return total + tf.cast(one, tf.float64)
+
+  @tf.function
+  def sum_all() -> dict[str, tf.Tensor]:
+    totals = {name: tf.constant(0.0, tf.float64) for name in step.EVAL_SUMS}
+    for batch in batches:
+      sums = strategy.run(replica_step, args=(batch,))
+      totals = {name: add(totals[name], sums[name]) for name in totals}
+    return totals
+
+  def evaluate() -> dict[str, float]:
+    totals = {name: float(total) for name, total in sum_all().items()}
+    examples = totals.pop("examples")
+    if not examples:
+      raise ConfigError("eval_dataset must hold at least one example, got none")
+    means = {f"eval_{name}": sum / examples for name, sum in totals.items()}
+    return {**means, "eval_examples": int(examples)}
+
+  return evaluate
+
+
+def evaluate(
+  model: tf.keras.Model,
+  dataset: tf.data.Dataset,
+  config: config_lib.TrainConfig,
+  workdir: str | os.PathLike[str],
+) -> dict[str, float]:
+  """Evaluates the latest checkpoint of a run, and changes nothing in it.
+
+  Args:
+    model: the run's network; it gets the run's weights, averaged where the run
+      averages them.
+    dataset: batches of `image` and `label`, of any sizes, one epoch.
+    config: the run's hyperparameters.
+    workdir: the run's folder.
+
+  Returns:
+    `eval_loss`, `eval_top1`, `eval_top5` and `eval_examples`.
+
+  Raises:
+    ConfigError: there is no checkpoint, or it is of another network.
+  """
+  checkpoints.restore_model(model, workdir)
+  with input_failures(range(0)):
+    return make_evaluate(model, dataset, config)()
+
+
+def with_averages(
+  state: TrainState, evaluate: Callable[[], dict[str, float]]
+) -> Callable[[], dict[str, float]]:
+  """Returns `evaluate` on the averaged weights, where there are any."""
+  strategy = tf.distribute.get_strategy()
+
+  @tf.function
+  def swap_averages() -> None:
+    strategy.run(state.swap_averages)
+
+  def evaluate_averages() -> dict[str, float]:
+    swap_averages()
+    results = evaluate()
+    swap_averages()
+    return results
+
+  return evaluate_averages if state.averages else evaluate

@@ -1,0 +1,55 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The ways a run ends early, and the exit status of each.
+
+This module imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  import tensorflow as tf
+
+# Exit statuses of the command; 0 is a finished run.
+BAD_INPUT = 2
+DIVERGED = 3
+
+
+class Diverged(ArithmeticError):
+  """The loss or its gradient stopped being finite, and no remedy is left."""
+
+
+class Stopped(Exception):
+  """The run was asked to stop, and has saved its state."""
+
+
+class InputFailed(RuntimeError):
+  """TensorFlow met an error in the input, or in a step.
+
+  Attributes:
+    steps: the steps, from the first to the one after the last, of the call that
+      failed; none in evaluation.
+  """
+
+  def __init__(self, error: tf.errors.OpError, steps: range) -> None:
+    super().__init__(str(error))
+    self.steps = steps
+
+
+@contextlib.contextmanager
+def input_failures(steps: range) -> Iterator[None]:
+  """Tells where the input stood when it failed."""
+  import tensorflow as tf
+
+  try:
+    yield
+  except (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+  ) as error:
+    raise InputFailed(error, steps) from error

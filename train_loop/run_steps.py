@@ -1,0 +1,113 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Many training steps in one call of a graph that is traced once."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import tensorflow as tf
+
+import tricks
+from train_loop import config as config_lib
+from train_loop import step
+from train_loop.state import TrainState
+
+
+class OneTrace:
+  """Fails the second trace of a `tf.function`, naming what changed.
+
+  A trace costs seconds and happens silently; a loop that is traced again at
+  every call trains at a crawl. Called from inside the traced function, so that
+  it runs once a trace.
+  """
+
+  def __init__(self, name: str) -> None:
+    self._name = name
+    self._first: dict[str, str] | None = None
+
+  def __call__(self, **arguments: Any) -> None:
+    """Notes the arguments' specs; raises TypeError from the second time on."""
+    specs = {name: str(spec) for name, spec in arguments.items()}
+    if self._first is None:
+      self._first = specs
+      return
+    changes = [
+      f"{name} was {self._first[name]} and is {spec}"
+      for name, spec in specs.items()
+      if spec != self._first[name]
+    ]
+    raise TypeError(
+      f"{self._name} was traced again: "
+      + ("; ".join(changes) or "a captured Python object changed")
+      + ". Give every batch of a run the same keys, shapes and dtypes"
+    )
+
+
+def make_run_steps(
+  state: TrainState,
+  config: config_lib.TrainConfig,
+  *,
+  teacher: tf.keras.Model | None = None,
+  image_size: int | None = None,
+) -> Callable[[Any, tf.Tensor], None]:
+  """Returns `run_steps(iterator, num_steps)`: training steps in one graph call.
+
+  Args:
+    state: the run's variables.
+    config: the hyperparameters.
+    teacher: for distillation.
+    image_size: the height that images are resized to; None leaves them.
+
+  Returns:
+    A `tf.function` of an iterator over (distributed) global batches and of a
+    scalar integer tensor.
+  """
+  strategy = tf.distribute.get_strategy()
+  schedule = make_schedule(config)
+  one_trace = OneTrace("run_steps")
+
+  def replica_step(batch: step.Batch) -> None:
+    metrics = step.train_step(
+      state,
+      batch,
+      config,
+      schedule=schedule,
+      teacher=teacher,
+      image_size=image_size,
+    )
+    state.window.add(metrics)
+
+  if config.precision.jit_compile and not tf.distribute.has_strategy():
+    # With no other replica to wait for, XLA compiles the step as a whole, and a
+    # GPU is not left waiting for the update's many small operations.
+    replica_step = tf.function(replica_step, jit_compile=True)
+
+  @tf.function
+  def run_steps(iterator: Any, num_steps: tf.Tensor) -> None:
+    one_trace(
+      batch=iterator.element_spec,
+      num_steps=tf.TensorSpec.from_tensor(num_steps),
+    )
+    for _ in tf.range(num_steps):
+      strategy.run(replica_step, args=(next(iterator),))
+
+  return run_steps
+
+
+def make_schedule(config: config_lib.TrainConfig) -> step.Schedule:
+  """Returns the learning rate as a function of the step."""
+  schedule = tricks.make_schedule(
+    config.schedule.schedule,
+    peak_learning_rate=tricks.scale_learning_rate(
+      config.schedule.base_learning_rate, config.loop.global_batch_size
+    ),
+    total_steps=config.loop.total_steps,
+    warmup_steps=config.schedule.warmup_steps,
+    warmup_learning_rate=config.schedule.warmup_learning_rate,
+    hold_steps=config.schedule.hold_steps,
+    boundary_steps=config.schedule.boundary_steps,
+    decay_factor=config.schedule.decay_factor,
+    polynomial_power=config.schedule.polynomial_power,
+  )
+  return step.unconverted(schedule)
