@@ -28,8 +28,6 @@ NAN = float("nan")
     ("warmup_steps", 24),
     ("warmup_learning_rate", -0.1),
     ("hold_steps", -1),
-    ("boundary_steps", (3, 3)),
-    ("boundary_steps", (0, 3)),
     ("decay_factor", 0.0),
     ("decay_factor", 1.1),
     ("polynomial_power", 0.0),
@@ -49,6 +47,11 @@ NAN = float("nan")
     ("precision", "float16"),
     ("total_steps", 0),
     ("global_batch_size", 0),
+    ("global_batch_size", 10**20),
+    ("total_steps", 2**31),
+    ("nesterov", 1),
+    ("flip_tta", "yes"),
+    ("seed", True),
     ("global_batch_size", 32.0),
     ("examples_per_epoch", 0),
     ("steps_per_loop", -1),
@@ -73,7 +76,7 @@ def test_a_value_out_of_range_is_one_line_with_its_value(name, value):
 
 
 def test_mixup_and_cutmix_exclude_each_other():
-  with pytest.raises(ValueError, match="cutmix_alpha must be 0 where mixup"):
+  with pytest.raises(ValueError, match="cutmix_alpha must be 0 if mixup"):
     tiny.config(mixup_alpha=0.2, cutmix_alpha=1.0)
 
 
@@ -93,9 +96,16 @@ def test_one_micro_batch_cannot_be_several_at_once():
 def test_schedule_step_needs_boundaries():
   with pytest.raises(ValueError, match="boundary_steps"):
     tiny.config(schedule="step")
+  for boundaries in ((3, 3), (0, 3)):
+    with pytest.raises(ValueError, match="boundary_steps must be positive"):
+      tiny.config(schedule="step", boundary_steps=boundaries)
   with pytest.raises(ValueError, match="boundary_steps must be after"):
     tiny.config(schedule="step", boundary_steps=(4, 9), warmup_steps=4)
   tiny.config(schedule="step", boundary_steps=(5, 9))
+
+
+def test_boundaries_that_no_schedule_uses_are_not_checked():
+  tiny.config(schedule="cosine", boundary_steps=(1, 2, 2))
 
 
 def test_a_config_cannot_be_changed():
@@ -111,7 +121,8 @@ def test_the_names_are_those_of_the_tricks():
 
 def test_config_and_flags_need_no_tensorflow():
   code = (
-    "import sys, train_loop, train_loop.command.flags, train_loop.run_card;"
+    "import sys, train_loop, train_loop.command.flags;"
+    "import train_loop.workdir.run_card;"
     "assert 'tensorflow' not in sys.modules"
   )
   subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hyperparameters of a run: small frozen dataclasses, one a concern.
 
-Every field is validated where it enters, and counts optimizer steps: epochs
-became steps in `flags.config_from_flags`, and nowhere else. The flag, the field
-and the argument of the trick that uses it are spelled alike. This module
-imports no TensorFlow, so that a bad value is told before anything slow starts.
+Each field says what it does, and its range is checked when it enters. Fields
+count optimizer steps: the command's epochs become steps in
+`command.config_from_flags`, and nowhere else. A flag, its field and the
+argument of the trick that uses it have the same name. This module imports no
+TensorFlow, so that a bad value is refused before anything slow starts.
 """
 
 from __future__ import annotations
@@ -13,9 +14,27 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import importlib.util
-import math
-from collections.abc import Iterable
 from typing import Any
+
+from train_loop.fields import ConfigError, check, refused, setting
+from train_loop.models.names import MODEL_VARIANTS, MODELS
+
+__all__ = [
+  "ADDONS_OPTIMIZERS",
+  "OPTIMIZERS",
+  "PRECISIONS",
+  "SCHEDULES",
+  "ConfigError",
+  "EvaluationConfig",
+  "LoopConfig",
+  "ModelConfig",
+  "OptimizerConfig",
+  "PrecisionConfig",
+  "RegularizationConfig",
+  "ScheduleConfig",
+  "TrainConfig",
+  "require_addons",
+]
 
 SCHEDULES = (
   "cosine",
@@ -26,7 +45,7 @@ SCHEDULES = (
   "exponential",
 )
 OPTIMIZERS = ("sgd", "adamw", "lars", "lamb", "muon")
-# Those of TensorFlow Addons' last release that can be made of a rate alone.
+# The optimizers of TensorFlow Addons' last release that need only a rate.
 ADDONS_OPTIMIZERS = (
   "tfa/AdaBelief",
   "tfa/AdamW",
@@ -40,17 +59,16 @@ ADDONS_OPTIMIZERS = (
   "tfa/Yogi",
 )
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-
-
-class ConfigError(ValueError):
-  """A setting or an input that does not do; its message is one line."""
+# The seeds of mixup and CutMix take the step as an int32.
+MAX_STEPS = 2**31 - 1
+MAX_BATCH_SIZE = 2**20
 
 
 def require_addons(optimizer: str) -> None:
-  """Raises a ConfigError where an optimizer's package is missing.
+  """Raises a ConfigError if an optimizer's package is missing.
 
   Args:
-    optimizer: of `OPTIMIZERS` or `ADDONS_OPTIMIZERS`.
+    optimizer: one of `OPTIMIZERS` or `ADDONS_OPTIMIZERS`.
   """
   if optimizer not in ADDONS_OPTIMIZERS:
     return
@@ -66,135 +84,152 @@ def require_addons(optimizer: str) -> None:
 
 
 def _require(condition: bool, name: str, value: Any, remedy: str) -> None:
-  """Raises a ConfigError in one line: the name, its value and the remedy."""
   if not condition:
-    raise ConfigError(f"{name} must be {remedy}, got {value!r}")
+    raise refused(name, value, remedy)
 
 
-def _require_number(
-  name: str,
-  value: float,
-  *,
-  low: float = -math.inf,
-  high: float = math.inf,
-  open_low: bool = False,
-  open_high: bool = False,
-) -> None:
-  """Raises unless `value` is a finite number in the given interval."""
-  above = value > low if open_low else value >= low
-  below = value < high if open_high else value <= high
-  left = "(" if open_low or low == -math.inf else "["
-  right = ")" if open_high or high == math.inf else "]"
-  interval = f"a finite number in {left}{low:g}, {high:g}{right}"
-  _require(math.isfinite(value) and above and below, name, value, interval)
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """The network that the command builds, and its teacher."""
 
+  model: str = setting("resnet20", choices=MODELS, help="The network.")
+  model_variant: str = setting(
+    "d",
+    choices=MODEL_VARIANTS,
+    help="ResNet-B, C or D, if the network is an ImageNet ResNet.",
+  )
+  zero_gamma: bool = setting(
+    True,
+    help="Start the last BatchNorm of each residual branch at γ = 0.",
+  )
+  stochastic_depth: float = setting(
+    0.0,
+    low=0.0,
+    high=1.0,
+    open_high=True,
+    help="Probability of dropping the last residual block of an example in "
+    "training; earlier blocks are dropped less often. 0 drops none.",
+  )
+  teacher: str = setting(
+    "",
+    path=True,
+    help="Distill from this model: the workdir of a finished run, or a .keras "
+    "file from images to logits.",
+  )
 
-def _require_count(name: str, value: int, *, low: int) -> None:
-  """Raises unless `value` is a whole number and at least `low`."""
-  whole = isinstance(value, int) and not isinstance(value, bool)
-  _require(whole and value >= low, name, value, f"an integer >= {low}")
-
-
-def _require_choice(name: str, value: str, choices: Iterable[str]) -> None:
-  _require(value in tuple(choices), name, value, "one of " + ", ".join(choices))
+  def __post_init__(self) -> None:
+    check(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class ScheduleConfig:
-  """The learning rate of every step (He et al. 2018, sections 3.1 and 5.1).
+  """The learning rate of each step (He et al. 2018, sections 3.1 and 5.1)."""
 
-  Attributes:
-    schedule: one of `SCHEDULES`.
-    base_learning_rate: the rate for a batch of 256; the peak rate is
-      `base_learning_rate * global_batch_size / 256` (linear scaling).
-    warmup_steps: steps of linear warmup.
-    warmup_learning_rate: the rate that warmup starts from.
-    hold_steps: steps at the peak between warmup and decay.
-    boundary_steps: the steps at which `step` multiplies the rate by
-      `decay_factor`, increasing.
-    decay_factor: what `step` multiplies by at each of `boundary_steps`, and
-      what `exponential` has multiplied by when the run ends.
-    polynomial_power: the exponent of `polynomial`.
-  """
-
-  schedule: str = "cosine"
-  base_learning_rate: float = 0.1
-  warmup_steps: int = 0
-  warmup_learning_rate: float = 0.0
-  hold_steps: int = 0
-  boundary_steps: tuple[int, ...] = ()
-  decay_factor: float = 0.1
-  polynomial_power: float = 2.0
+  schedule: str = setting(
+    "cosine",
+    choices=SCHEDULES,
+    help="How the learning rate decays from its peak.",
+  )
+  base_learning_rate: float = setting(
+    0.1,
+    low=0.0,
+    open_low=True,
+    help="Peak learning rate for a batch of 256; the peak of the run is "
+    "base_learning_rate * global_batch_size / 256 (linear scaling).",
+  )
+  warmup_steps: int = setting(
+    0, low=0, flag=False, help="Steps of linear warmup."
+  )
+  warmup_learning_rate: float = setting(
+    0.0, low=0.0, help="The learning rate that warmup starts from."
+  )
+  hold_steps: int = setting(
+    0, low=0, flag=False, help="Steps at the peak between warmup and decay."
+  )
+  boundary_steps: tuple[int, ...] = setting(
+    (),
+    flag=False,
+    help="The steps at which schedule step multiplies the rate by "
+    "decay_factor, increasing; other schedules ignore them.",
+  )
+  decay_factor: float = setting(
+    0.1,
+    low=0.0,
+    high=1.0,
+    open_low=True,
+    help="Schedule step multiplies the rate by it at each boundary; with "
+    "schedule exponential the rate ends at this part of its peak.",
+  )
+  polynomial_power: float = setting(
+    2.0, low=0.0, open_low=True, help="The exponent of schedule polynomial."
+  )
 
   def __post_init__(self) -> None:
-    _require_choice("schedule", self.schedule, SCHEDULES)
-    _require_number(
-      "base_learning_rate", self.base_learning_rate, low=0.0, open_low=True
-    )
-    _require_count("warmup_steps", self.warmup_steps, low=0)
-    _require_number("warmup_learning_rate", self.warmup_learning_rate, low=0.0)
-    _require_count("hold_steps", self.hold_steps, low=0)
-    increasing = all(
-      a < b for a, b in zip((0, *self.boundary_steps), self.boundary_steps)
-    )
+    check(self)
+    boundaries = self.boundary_steps
+    increasing = all(a < b for a, b in zip((0, *boundaries), boundaries))
     _require(
-      increasing and (self.schedule != "step" or bool(self.boundary_steps)),
+      self.schedule != "step" or (increasing and bool(boundaries)),
       "boundary_steps",
-      self.boundary_steps,
+      boundaries,
       "positive and increasing, and given for schedule step",
-    )
-    _require_number(
-      "decay_factor", self.decay_factor, low=0.0, high=1.0, open_low=True
-    )
-    _require_number(
-      "polynomial_power", self.polynomial_power, low=0.0, open_low=True
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """How a gradient becomes an update.
+  """How a gradient becomes an update."""
 
-  Attributes:
-    optimizer: one of `OPTIMIZERS` or `ADDONS_OPTIMIZERS`.
-    momentum: of sgd, lars, muon and tfa/SGDW.
-    nesterov: Nesterov's momentum, for sgd, lars, muon and tfa/SGDW.
-    weight_decay: coupled (g + λw) for sgd and lars, decoupled for all others.
-    decay_kernels_only: leave biases and BatchNorm's γ and β undecayed (He et
-      al. 2018, section 3.1).
-    clip_global_norm: the largest global norm of the gradient; 0 clips nothing.
-    accumulate_steps: micro-batches that one step sums its gradient over.
-    parallel_micro_batches: compute and evaluate them at once, and not one
-      after another, which takes less memory. A CPU is faster so where each has
-      cores of its own: TF_NUM_INTRAOP_THREADS says how many an operation may
-      take, and the command sets it.
-  """
-
-  optimizer: str = "sgd"
-  momentum: float = 0.9
-  nesterov: bool = True
-  weight_decay: float = 1e-4
-  decay_kernels_only: bool = True
-  clip_global_norm: float = 0.0
-  accumulate_steps: int = 1
-  parallel_micro_batches: bool = False
+  optimizer: str = setting(
+    "sgd",
+    choices=OPTIMIZERS + ADDONS_OPTIMIZERS,
+    help="The update rule. Those of TensorFlow Addons need TensorFlow 2.15.",
+  )
+  momentum: float = setting(
+    0.9,
+    low=0.0,
+    high=1.0,
+    open_high=True,
+    help="Momentum of sgd, lars, muon and tfa/SGDW.",
+  )
+  nesterov: bool = setting(
+    True, help="Nesterov's momentum, for sgd, lars, muon and tfa/SGDW."
+  )
+  weight_decay: float = setting(
+    1e-4,
+    low=0.0,
+    help="λ: coupled (g + λw) for sgd and lars, decoupled for all others.",
+  )
+  decay_kernels_only: bool = setting(
+    True,
+    help="Leave biases and BatchNorm's γ and β undecayed (He et al. 2018, "
+    "section 3.1).",
+  )
+  clip_global_norm: float = setting(
+    0.0,
+    low=0.0,
+    help="Largest global norm of the gradient; 0 clips nothing.",
+  )
+  accumulate_steps: int = setting(
+    1, low=1, help="Micro-batches whose gradients make one step."
+  )
+  parallel_micro_batches: bool = setting(
+    False,
+    help="Compute the micro-batches of accumulate_steps at once, each on its "
+    "share of the CPU's cores: faster for small networks. One after another "
+    "they take less memory.",
+  )
 
   def __post_init__(self) -> None:
-    _require_choice("optimizer", self.optimizer, OPTIMIZERS + ADDONS_OPTIMIZERS)
-    _require_number(
-      "momentum", self.momentum, low=0.0, high=1.0, open_high=True
-    )
-    _require_number("weight_decay", self.weight_decay, low=0.0)
-    # What makes them so is for parameters that decay: without, they would be
-    # SGD and Adam under another name.
+    check(self)
+    # Trust ratios and orthogonal steps are for parameters that decay: without
+    # decay they would be SGD and Adam under another name.
     _require(
       self.optimizer not in ("lars", "lamb", "muon") or self.weight_decay > 0,
       "weight_decay",
       self.weight_decay,
       f"above 0 with optimizer {self.optimizer}",
     )
-    _require_number("clip_global_norm", self.clip_global_norm, low=0.0)
-    _require_count("accumulate_steps", self.accumulate_steps, low=1)
     _require(
       self.accumulate_steps > 1 or not self.parallel_micro_batches,
       "accumulate_steps",
@@ -210,123 +245,150 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RegularizationConfig:
-  """What keeps the network from over-fitting (He et al. 2018, section 5).
+  """What keeps the network from over-fitting (He et al. 2018, section 5)."""
 
-  Attributes:
-    label_smoothing: ε of `targets * (1 - ε) + ε / K`, in [0, 1).
-    mixup_alpha: α of mixup's Beta(α, α); 0 is off.
-    cutmix_alpha: α of CutMix's Beta(α, α); 0 is off. Not with mixup.
-    distill_temperature: T of distillation, where there is a teacher.
-    ema_decay: of the average of weights and BatchNorm statistics that
-      evaluation uses; 0 is off.
-  """
-
-  label_smoothing: float = 0.0
-  mixup_alpha: float = 0.0
-  cutmix_alpha: float = 0.0
-  distill_temperature: float = 20.0
-  ema_decay: float = 0.0
+  label_smoothing: float = setting(
+    0.0,
+    low=0.0,
+    high=1.0,
+    open_high=True,
+    help="ε of targets * (1 - ε) + ε / K.",
+  )
+  mixup_alpha: float = setting(
+    0.0, low=0.0, help="α of mixup's Beta(α, α); 0 is off."
+  )
+  cutmix_alpha: float = setting(
+    0.0, low=0.0, help="α of CutMix's Beta(α, α); 0 is off. Not with mixup."
+  )
+  distill_temperature: float = setting(
+    20.0,
+    low=0.0,
+    open_low=True,
+    help="Temperature of distillation, if there is a teacher.",
+  )
+  ema_decay: float = setting(
+    0.0,
+    low=0.0,
+    high=1.0,
+    open_high=True,
+    help="Decay of the average of weights and BatchNorm statistics that "
+    "evaluation uses; 0 is off.",
+  )
 
   def __post_init__(self) -> None:
-    _require_number(
-      "label_smoothing",
-      self.label_smoothing,
-      low=0.0,
-      high=1.0,
-      open_high=True,
-    )
-    _require_number("mixup_alpha", self.mixup_alpha, low=0.0)
-    _require_number("cutmix_alpha", self.cutmix_alpha, low=0.0)
+    check(self)
     _require(
       not (self.mixup_alpha and self.cutmix_alpha),
       "cutmix_alpha",
       self.cutmix_alpha,
-      f"0 where mixup_alpha is on (it is {self.mixup_alpha})",
-    )
-    _require_number(
-      "distill_temperature", self.distill_temperature, low=0.0, open_low=True
-    )
-    _require_number(
-      "ema_decay", self.ema_decay, low=0.0, high=1.0, open_high=True
+      f"0 if mixup_alpha is on (it is {self.mixup_alpha})",
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-  """How an evaluation predicts.
+  """How an evaluation predicts."""
 
-  Attributes:
-    flip_tta: average the predictions for each image and its mirror image.
-  """
+  flip_tta: bool = setting(
+    False,
+    help="Evaluate by the mean prediction for each image and its mirror image; "
+    "mode eval may do so for a run that did not.",
+  )
 
-  flip_tta: bool = False
+  def __post_init__(self) -> None:
+    check(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionConfig:
   """What the forward and backward pass compute in, and what compiles the step.
 
-  Attributes:
-    precision: one of `PRECISIONS` (He et al. 2018, section 3.2).
-    jit_compile: let XLA compile the step; where it is one of several replicas'
-      steps, the forward and backward pass alone.
+  The flags of these names are those of `preflight.choose.Asked`, for they may
+  be auto.
   """
 
-  precision: str = "float32"
-  jit_compile: bool = False
+  precision: str = setting(
+    "float32",
+    choices=PRECISIONS,
+    flag=False,
+    help="What forward and backward compute in (He et al. 2018, section 3.2).",
+  )
+  jit_compile: bool = setting(
+    False,
+    flag=False,
+    help="Let XLA compile the step; of several replicas forward and backward "
+    "alone.",
+  )
 
   def __post_init__(self) -> None:
-    _require_choice("precision", self.precision, PRECISIONS)
+    check(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class LoopConfig:
-  """How long the loop runs, and when it looks up.
+  """How long the loop runs, and what happens between its calls."""
 
-  Attributes:
-    total_steps: optimizer steps of the whole run.
-    global_batch_size: examples a step, over all replicas.
-    examples_per_epoch: of the training data; `epoch` in the logs is
-      `step * global_batch_size / examples_per_epoch`.
-    steps_per_loop: steps between two looks of the host; 0 measures, and takes
-      what fits in about a second.
-    log_every_steps: steps that a logged mean is taken over.
-    eval_every_steps: steps between evaluations; the last step always
-      evaluates. 0 evaluates after the last step only.
-    checkpoint_every_steps: steps between checkpoints; the last step always
-      saves. 0 saves after each evaluation.
-    keep_checkpoints: how many of the latest are kept, the best besides.
-    progressive_image_sizes: pairs of a height and the step from which on
-      training images are resized to it, the first from step 0; evaluation sees
-      the full size. The steps of one size are one trace. Empty: the full size.
-    seed: of mixup and CutMix; the command gives the data's order, the initial
-      weights and stochastic depth the same.
-  """
-
-  total_steps: int
-  global_batch_size: int
-  examples_per_epoch: int
-  steps_per_loop: int = 0
-  log_every_steps: int = 100
-  eval_every_steps: int = 0
-  checkpoint_every_steps: int = 0
-  keep_checkpoints: int = 2
-  progressive_image_sizes: tuple[tuple[int, int], ...] = ()
-  seed: int = 0
+  total_steps: int = setting(
+    low=1, high=MAX_STEPS, flag=False, help="Optimizer steps of the whole run."
+  )
+  examples_per_epoch: int = setting(
+    low=1,
+    flag=False,
+    help="Examples of the training data; epoch in the logs is step * "
+    "global_batch_size / examples_per_epoch.",
+  )
+  global_batch_size: int = setting(
+    256,
+    low=1,
+    high=MAX_BATCH_SIZE,
+    help="Examples a step, over all replicas.",
+  )
+  steps_per_loop: int = setting(
+    0,
+    low=0,
+    auto=True,
+    help="Steps per call of the compiled loop; signals, logging and the bar "
+    "act between calls. auto measures, and takes what fits in a second.",
+  )
+  log_every_steps: int = setting(
+    100, low=1, help="Steps that a logged mean is taken over."
+  )
+  eval_every_steps: int = setting(
+    0,
+    low=0,
+    flag=False,
+    help="Steps between evaluations; 0 evaluates after the last step only, "
+    "which always evaluates.",
+  )
+  checkpoint_every_steps: int = setting(
+    0,
+    low=0,
+    help="Steps between checkpoints, the last step always saves; 0 saves "
+    "whenever an evaluation is due.",
+  )
+  keep_checkpoints: int = setting(
+    2,
+    low=1,
+    help="How many of the latest checkpoints are kept; the best is kept "
+    "besides.",
+  )
+  progressive_image_sizes: tuple[tuple[int, int], ...] = setting(
+    (),
+    flag=False,
+    help="Pairs of a height and the step from which on training images are "
+    "resized to it, the first from step 0; evaluation sees the full size. Each "
+    "size is traced once. Empty is the full size throughout.",
+  )
+  seed: int = setting(
+    0,
+    low=0,
+    high=2**31 - 1,
+    help="Seed of weights, data order, augmentation, mixup, CutMix and "
+    "stochastic depth.",
+  )
 
   def __post_init__(self) -> None:
-    for name in ("total_steps", "global_batch_size", "examples_per_epoch"):
-      _require_count(name, getattr(self, name), low=1)
-    _require_count("log_every_steps", self.log_every_steps, low=1)
-    _require_count("keep_checkpoints", self.keep_checkpoints, low=1)
-    for name in (
-      "steps_per_loop",
-      "eval_every_steps",
-      "checkpoint_every_steps",
-      "seed",
-    ):
-      _require_count(name, getattr(self, name), low=0)
-    _require(self.seed < 2**31, "seed", self.seed, "below 2**31")
+    check(self)
     starts = [start for _, start in self.progressive_image_sizes]
     sizes = [size for size, _ in self.progressive_image_sizes]
     _require(
