@@ -37,6 +37,13 @@ class Recipe:
   test: data.Source
 
   @property
+  def augmentation(self) -> data.Augmentation:
+    """What is done to the training images."""
+    values: Any = self.values
+    names = data.flag_names(data.Augmentation)
+    return data.Augmentation(**{name: values[name].value for name in names})
+
+  @property
   def half_epochs(self) -> list[int]:
     """The steps of each half of an epoch, to the end of the run."""
     batch = self.config.loop.global_batch_size

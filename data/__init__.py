@@ -35,19 +35,23 @@ of `(seed, epoch, index)`, so a run continues from one integer, its step.
 
 from __future__ import annotations
 
+from data.augmentation import Augmentation
+from data.fields import flag_names
 from data.inputs import Inputs
-from data.names import DATASETS, LOAD_FLAGS
+from data.names import DATASETS
 from data.sources.encoded import AnySource, EncodedSource
-from data.sources.loading import load
+from data.sources.loading import SourceOptions, load
 from data.sources.source import DataError, Source
 
 __all__ = [
   "DATASETS",
-  "LOAD_FLAGS",
   "AnySource",
+  "Augmentation",
   "DataError",
   "EncodedSource",
   "Inputs",
   "Source",
+  "SourceOptions",
+  "flag_names",
   "load",
 ]

@@ -12,7 +12,9 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any, Callable
 
+from data.augmentation import Augmentation
 from data.bad_images import BadImages
+from data.fields import check, setting
 from data.names import CACHES
 from data.sources.encoded import AnySource, EncodedSource, require_sizes
 from data.sources.source import DataError, Source
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 # Batches beyond a failed step that may have been in preparation.
 _PREPARED_AHEAD = 64
+# A larger height or width is a slip of the keyboard.
+_MAX_SIZE = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,63 +37,70 @@ class Inputs:
     validation: the source to evaluate.
     global_batch_size: examples a step, over all replicas.
     seed: of order and augmentation.
-    image_size: as of `pipeline.train_dataset`, as are those below.
+    image_size: height and width that encoded images get; 0 for arrays.
     eval_resize: as of `pipeline.eval_dataset`.
-    random_resized_crop: of encoded images.
-    flip: each example in every other epoch.
-    pad_crop: pixels of padding before a random crop.
-    auto_augment: one of `names.AUTO_AUGMENTS`.
-    rand_augment_layers: operations that rand_augment applies.
-    rand_augment_magnitude: how strong they are.
-    color_jitter: of hue, saturation and brightness.
-    pca_noise: standard deviation of the colour noise.
-    erasing_probability: of random erasing.
+    augmentation: what is done to the training images.
     cache: as of `cache.cached`.
-    input_threads: threads that prepare batches; 0 is one a core.
+    input_threads: threads that prepare batches; 0 is one per core.
     data_service: the address of a tf.data service, or "".
     bad_images: the file that lists images that cannot be decoded, and are
-      skipped; "" where none may be.
+      skipped; "" if such an image is an error.
 
   Raises:
-    DataError: where options and sources do not fit each other.
+    DataError: a setting is out of range, or does not fit the sources.
   """
 
   train: AnySource
   validation: AnySource
   global_batch_size: int
   seed: int = 0
-  image_size: int = 0
-  eval_resize: int = 0
-  random_resized_crop: bool = False
-  flip: bool = False
-  pad_crop: int = 0
-  auto_augment: str = "none"
-  rand_augment_layers: int = 2
-  rand_augment_magnitude: float = 9.0
-  color_jitter: float = 0.0
-  pca_noise: float = 0.0
-  erasing_probability: float = 0.0
-  cache: str = "auto"
-  input_threads: int = 0
-  data_service: str = ""
+  image_size: int = setting(
+    0,
+    "The height and width that encoded images are brought to; 0 for arrays, "
+    "which keep their own.",
+    low=0,
+    high=_MAX_SIZE,
+  )
+  eval_resize: int = setting(
+    0,
+    "The length that the shorter side of an encoded image is brought to before "
+    "evaluation cuts the central image_size out of it; 0 means image_size. 256 "
+    "in the paper, with an image_size of 224.",
+    low=0,
+    high=_MAX_SIZE,
+  )
+  augmentation: Augmentation = Augmentation()
+  cache: str = setting(
+    "auto",
+    "Where encoded images are kept so that later epochs read them faster, as "
+    "pixels if every epoch uses the same part of them. auto is memory if half "
+    "of the free memory is enough, and none if it is not.",
+    choices=CACHES,
+  )
+  input_threads: int = setting(
+    0,
+    "The number of threads that prepare batches; 0 means one per core.",
+    low=0,
+    high=1024,
+  )
+  data_service: str = setting(
+    "",
+    "The address of a tf.data service, as grpc://host:port, whose workers "
+    "prepare the training batches. Several workers give them in no fixed "
+    "order.",
+  )
   bad_images: str = ""
 
   def __post_init__(self) -> None:
+    check(self)
     for source in (self.train, self.validation):
       require_sizes(
         source,
         image_size=self.image_size,
-        random_resized_crop=self.random_resized_crop,
+        random_resized_crop=self.augmentation.random_resized_crop,
         eval_resize=self.eval_resize,
       )
-    if self.pca_noise and self.image_shape[-1] == 1:
-      raise DataError(
-        f"pca_noise must be 0 for gray images, got {self.pca_noise}"
-      )
-    if self.cache not in CACHES:
-      raise DataError(
-        f"cache must be one of {', '.join(CACHES)}, got {self.cache!r}"
-      )
+    self.augmentation.require_fits(self.image_shape)
     if self.cache == "disk" and isinstance(self.train, Source):
       raise DataError(
         f"cache must not be disk for {self.train.name}, which is in memory"
@@ -118,8 +129,9 @@ class Inputs:
       DataError: an image cannot be decoded.
     """
     cache = "none" if self.data_service and self.cache == "auto" else self.cache
+    random_crops = self.augmentation.random_resized_crop
     near = self._cached(
-      self.train, cache, random_crops=self.random_resized_crop, replace=True
+      self.train, cache, random_crops=random_crops, replace=True
     )
     return lambda step: self._train_dataset(
       near, start_step=step, data_service=self.data_service
@@ -200,19 +212,11 @@ class Inputs:
     if isinstance(source, EncodedSource):
       options.setdefault("on_bad_image", self._note(source))
       options["image_size"] = self.image_size
-      options["random_resized_crop"] = self.random_resized_crop
     return pipeline.train_dataset(
       source,
       global_batch_size=self.global_batch_size,
       seed=self.seed,
-      flip=self.flip,
-      pad_crop=self.pad_crop,
-      auto_augment=self.auto_augment,
-      rand_augment_layers=self.rand_augment_layers,
-      rand_augment_magnitude=self.rand_augment_magnitude,
-      color_jitter=self.color_jitter,
-      pca_noise=self.pca_noise,
-      erasing_probability=self.erasing_probability,
+      augmentation=self.augmentation,
       input_threads=self.input_threads,
       **options,
     )
@@ -230,10 +234,3 @@ class Inputs:
       input_threads=self.input_threads,
       **options,
     )
-
-
-def flag_names() -> list[str]:
-  """Returns the fields of `Inputs` that are flags of the same name."""
-  others = ("train", "validation", "bad_images")
-  names = [field.name for field in dataclasses.fields(Inputs)]
-  return [name for name in names if name not in others]

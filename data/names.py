@@ -18,12 +18,3 @@ CACHES = ("auto", "memory", "disk", "none")
 # The parts of a data set, as folders, files and tables call them.
 TRAIN = "train"
 VALIDATION = ("validation", "val", "test")
-
-# The arguments of `load` that are flags.
-LOAD_FLAGS = (
-  "data_dir",
-  "labels",
-  "label_offset",
-  "validation_fraction",
-  "image_channels",
-)

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from data import order, reading
-from data.images import augment, color, decode
-from data.images import auto_augment as auto_augment_lib
-from data.names import AUTO_AUGMENTS
+from data.augmentation import Augmentation
+from data.images import decode
 from data.sources.encoded import AnySource, EncodedSource, require_sizes
 from data.sources.source import Source
 
@@ -40,18 +39,7 @@ def train_dataset(
   seed: int,
   start_step: int = 0,
   image_size: int = 0,
-  random_resized_crop: bool = False,
-  flip: bool = False,
-  pad_crop: int = 0,
-  auto_augment: str = "none",
-  rand_augment_layers: int = 2,
-  rand_augment_magnitude: float = 9.0,
-  color_jitter: float = 0.0,
-  pca_noise: float = 0.0,
-  erasing_probability: float = 0.0,
-  erasing_area: tuple[float, float] = (0.02, 0.4),
-  erasing_aspect: tuple[float, float] = (0.3, 3.3),
-  erasing_fill: int | Sequence[int] = 0,
+  augmentation: Augmentation = Augmentation(),
   on_bad_image: OnBadImage | None = None,
   input_threads: int = 0,
   data_service: str = "",
@@ -70,18 +58,7 @@ def train_dataset(
     seed: in [0, 2^63); decides order and augmentation.
     start_step: the step of the first batch; at least 0.
     image_size: height and width that encoded images get; 0 for arrays.
-    random_resized_crop: of encoded images; else the largest central square.
-    flip: flips each example left to right in every other epoch.
-    pad_crop: pixels of zero padding on each side before a random crop.
-    auto_augment: one of `names.AUTO_AUGMENTS`.
-    rand_augment_layers: operations that rand_augment applies.
-    rand_augment_magnitude: how strong they are, in [0, 10].
-    color_jitter: of hue, saturation and brightness; 0.4 in the paper.
-    pca_noise: standard deviation of the colour noise; 0.1 in the paper.
-    erasing_probability: of random erasing.
-    erasing_area: the part of the image that is erased, least and greatest.
-    erasing_aspect: height / width of the rectangle, least and greatest.
-    erasing_fill: the value the rectangle gets, or one a channel.
+    augmentation: what is done to the images.
     on_bad_image: called with the index of each encoded image that cannot be
       decoded, which the next one in the source's order then replaces; None
       fails instead, with TensorFlow's error.
@@ -94,7 +71,8 @@ def train_dataset(
     "label": [global_batch_size] int32}, without end.
 
   Raises:
-    ValueError: where an argument is out of range.
+    DataError: the augmentation or `image_size` does not fit the images.
+    ValueError: another argument is out of range.
   """
   if global_batch_size < 1:
     raise ValueError(
@@ -102,13 +80,14 @@ def train_dataset(
     )
   if start_step < 0:
     raise ValueError(f"start_step must be at least 0, got {start_step}")
-  if auto_augment not in AUTO_AUGMENTS:
-    raise ValueError(
-      f"auto_augment must be one of {', '.join(AUTO_AUGMENTS)}, got"
-      f" {auto_augment!r}"
-    )
   require_sizes(
-    source, image_size=image_size, random_resized_crop=random_resized_crop
+    source,
+    image_size=image_size,
+    random_resized_crop=augmentation.random_resized_crop,
+  )
+  height, width, channels = source.image_shape
+  augmentation.require_fits(
+    (height or image_size, width or image_size, channels)
   )
 
   def order_of(step: tf.Tensor) -> Batch:
@@ -117,41 +96,12 @@ def train_dataset(
       num_examples=source.num_examples,
       seed=seed,
     )
-    examples = {
-      "index": indices,
-      "key": augment.example_keys(seed, epochs, indices),
-    }
-    if flip:
-      examples["flipped"] = augment.alternating_flips(seed, epochs, indices)
-    return examples
+    return {"index": indices, **augmentation.draws(seed, epochs, indices)}
 
   def augmented(examples: Batch) -> Batch:
-    keys = examples["key"]
-    images = augment.crop_and_flip(
-      examples["image"],
-      keys,
-      pad_crop=pad_crop,
-      flipped=examples.get("flipped"),  # Encoded images are flipped by now.
-    )
-    if auto_augment == "rand_augment":
-      images = auto_augment_lib.rand_augment(
-        images,
-        keys,
-        num_layers=rand_augment_layers,
-        magnitude=rand_augment_magnitude,
-      )
-    elif auto_augment == "trivial_augment":
-      images = auto_augment_lib.trivial_augment_wide(images, keys)
-    images = color.augment_color(
-      images, keys, color_jitter=color_jitter, pca_noise=pca_noise
-    )
-    images = augment.random_erasing(
-      images,
-      keys,
-      erasing_probability=erasing_probability,
-      erasing_area=erasing_area,
-      erasing_aspect=erasing_aspect,
-      erasing_fill=erasing_fill,
+    # Encoded images are flipped by now, and bring no "flipped".
+    images = augmentation.apply(
+      examples["image"], examples["key"], examples.get("flipped")
     )
     return {"image": images, "label": examples["label"]}
 
@@ -163,14 +113,8 @@ def train_dataset(
     )
     return _finished(batches, input_threads, data_service)
 
-  def drawn(step: tf.Tensor) -> Batch:
-    examples = order_of(step)
-    if random_resized_crop:
-      examples["draws"] = decode.crop_draws(examples["key"])
-    return examples
-
   load = _make_load(source, image_size=image_size)
-  examples = mapped(steps, drawn, _BATCHES_AT_ONCE).unbatch()
+  examples = mapped(steps, order_of, _BATCHES_AT_ONCE).unbatch()
   if on_bad_image is not None:
     load = _replacing(load, source, image_size, _REPLACEMENTS, on_bad_image)
   batches = mapped(
@@ -306,7 +250,7 @@ def _make_load(
   def load(example: Batch) -> Batch:
     example = dict(example)
     contents = read(example["index"])
-    draws, flipped = example.pop("draws", None), example.pop("flipped", None)
+    draws, flipped = example.pop("crop", None), example.pop("flipped", None)
     size = {"image_size": image_size, "channels": source.channels}
     if draws is not None:
       image = decode.random_resized_crop(

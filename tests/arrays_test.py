@@ -170,4 +170,4 @@ def test_the_fingerprint_is_that_of_the_contents():
 
 def test_load_passes_the_folder_on(tmp_path):
   with pytest.raises(DataError, match=re.escape(str(tmp_path))):
-    data.load("fashion_mnist", str(tmp_path))
+    data.load(data.SourceOptions("fashion_mnist", str(tmp_path)))

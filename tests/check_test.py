@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import Inputs
+from data import Augmentation, Inputs
 from data.preparation import check, picture
 from data.sources import image_folder
 from data.sources.source import Source
@@ -95,7 +95,7 @@ def test_a_picture_of_the_training_images(root, tmp_path, channels):
     validation=validation,
     global_batch_size=20,
     image_size=16,
-    random_resized_crop=True,
+    augmentation=Augmentation(random_resized_crop=True),
   )
   path = tmp_path / "check.png"
   picture.save(path, inputs)

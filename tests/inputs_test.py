@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import DataError, Inputs, bad_images, cache, pipeline
+from data import Augmentation, DataError, Inputs, bad_images, cache, pipeline
 from data.preparation import convert
 from data.sources import image_folder, tfrecord
 from data.sources.encoded import Contents, Files, Records
@@ -21,7 +21,10 @@ from data.sources.source import Source
 from tests import pictures
 from tests.compare import assert_same
 
-AUGMENTED = {"random_resized_crop": True, "flip": True, "color_jitter": 0.4}
+AUGMENTED = Augmentation(random_resized_crop=True, flip=True, color_jitter=0.4)
+PLAIN_AND_AUGMENTED = pytest.mark.parametrize(
+  "augmentation", [Augmentation(), AUGMENTED], ids=["plain", "augmented"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +62,9 @@ def batches(source, count, **options):
   return [(b["image"].numpy(), b["label"].numpy()) for b in dataset]
 
 
-@pytest.mark.parametrize("options", [{}, AUGMENTED], ids=["plain", "augmented"])
-def test_a_resumed_stream_is_the_uninterrupted_one(source, options):
+@PLAIN_AND_AUGMENTED
+def test_a_resumed_stream_is_the_uninterrupted_one(source, augmentation):
+  options = {"augmentation": augmentation}
   whole = batches(source, 12, **options)
   for start_step in (1, 5, 11):
     resumed = batches(source, 12 - start_step, start_step=start_step, **options)
@@ -76,7 +80,8 @@ def test_each_example_comes_once_an_epoch(source):
 
 def test_image_and_label_stay_together(source):
   # The label is the channel that shines, counted from blue.
-  for images, labels in batches(source, 6, **AUGMENTED | {"color_jitter": 0.0}):
+  augmentation = dataclasses.replace(AUGMENTED, color_jitter=0.0)
+  for images, labels in batches(source, 6, augmentation=augmentation):
     means = images[:, 4:, 4:].mean(axis=(1, 2))
     np.testing.assert_array_equal(2 - means.argmax(axis=1), labels)
 
@@ -85,7 +90,10 @@ def test_records_give_the_batches_of_the_files(folder, records):
   files, files_validation = image_folder.load(str(folder))
   source, validation = tfrecord.load(records)
   assert source.class_names == files.class_names
-  assert_same(batches(source, 6, **AUGMENTED), batches(files, 6, **AUGMENTED))
+  assert_same(
+    batches(source, 6, augmentation=AUGMENTED),
+    batches(files, 6, augmentation=AUGMENTED),
+  )
   options = {"batch_size": 4, "image_size": 16, "eval_resize": 20}
   for batch, other in zip(
     pipeline.eval_dataset(validation, **options),
@@ -104,7 +112,12 @@ def test_evaluation_is_every_example_once_in_order(source):
 def test_shapes_are_static_and_images_uint8(source):
   for options in ({}, {"on_bad_image": print}):
     dataset = pipeline.train_dataset(
-      source, global_batch_size=4, seed=1, image_size=16, **options, **AUGMENTED
+      source,
+      global_batch_size=4,
+      seed=1,
+      image_size=16,
+      augmentation=AUGMENTED,
+      **options,
     )
     assert dataset.element_spec == {
       "image": tf.TensorSpec([4, 16, 16, 3], tf.uint8),
@@ -112,12 +125,15 @@ def test_shapes_are_static_and_images_uint8(source):
     }
 
 
-@pytest.mark.parametrize("options", [{}, AUGMENTED], ids=["plain", "augmented"])
+@PLAIN_AND_AUGMENTED
 @pytest.mark.parametrize("where", ["memory", "disk", "auto"])
-def test_a_cache_changes_no_bit(source, where, options, tmp_path, monkeypatch):
+def test_a_cache_changes_no_bit(
+  source, where, augmentation, tmp_path, monkeypatch
+):
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+  options = {"augmentation": augmentation}
   expected = batches(source, 8, **options)
-  random_crops = "random_resized_crop" in options
+  random_crops = augmentation.random_resized_crop
   for _ in range(2):  # The second time from what the first has written.
     near = cache.cached(
       source, where, image_size=16, random_crops=random_crops, replace=True
@@ -166,8 +182,9 @@ def test_the_data_service_gives_the_same_batches(folder):
   worker = service.WorkerServer(
     service.WorkerConfig(dispatcher_address=address)
   )
-  served = batches(source, 6, data_service=dispatcher.target, **AUGMENTED)
-  assert_same(served, batches(source, 6, **AUGMENTED))
+  options = {"augmentation": AUGMENTED}
+  served = batches(source, 6, data_service=dispatcher.target, **options)
+  assert_same(served, batches(source, 6, **options))
   del worker
 
 
@@ -208,15 +225,20 @@ def test_a_bad_image_is_named(tmp_path, where):
   assert bad[2] in str(inputs.bad_image(range(0)))
 
 
-@pytest.mark.parametrize("options", [{}, AUGMENTED], ids=["plain", "augmented"])
+@PLAIN_AND_AUGMENTED
 @pytest.mark.parametrize("where", ["none", "memory", "disk"])
 def test_bad_images_are_listed_and_replaced(
-  tmp_path, monkeypatch, where, options
+  tmp_path, monkeypatch, where, augmentation
 ):
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
   root, bad = damaged_folder(tmp_path / "data")
   listed = tmp_path / "run" / "bad_images.txt"
-  inputs = make_inputs(root, cache=where, bad_images=str(listed), **options)
+  options = {
+    "cache": where,
+    "bad_images": str(listed),
+    "augmentation": augmentation,
+  }
+  inputs = make_inputs(root, **options)
   found = list(inputs.train_dataset()(0).take(6))
   labels = np.concatenate([batch["label"] for batch in found])
   # Two epochs: the third green image and the two after it, and nothing of red
@@ -227,7 +249,7 @@ def test_bad_images_are_listed_and_replaced(
   lines = listed.read_text().splitlines()
   assert sorted(line.split(" (class ")[0] for line in lines) == sorted(bad)
   # A run that goes on lists nothing twice, and sees the same.
-  again = make_inputs(root, cache=where, bad_images=str(listed), **options)
+  again = make_inputs(root, **options)
   resumed = list(again.train_dataset()(3).take(3))
   for batch, other in zip(resumed, found[3:]):
     np.testing.assert_array_equal(batch["image"], other["image"])
@@ -271,7 +293,11 @@ def test_options_that_do_not_fit_are_named(folder, options, message):
 
 @pytest.mark.parametrize(
   "options",
-  [{"image_size": 8}, {"random_resized_crop": True}, {"cache": "disk"}],
+  [
+    {"image_size": 8},
+    {"augmentation": Augmentation(random_resized_crop=True)},
+    {"cache": "disk"},
+  ],
 )
 def test_arrays_take_no_options_of_encoded_images(options):
   source = Source(
@@ -296,14 +322,14 @@ def test_gray_images_and_files(folder):
       validation=train,
       global_batch_size=2,
       image_size=16,
-      pca_noise=0.1,
+      augmentation=Augmentation(pca_noise=0.1),
     )
 
 
 def test_inputs_pickle(folder):
   import pickle
 
-  inputs = make_inputs(folder, **AUGMENTED)
+  inputs = make_inputs(folder, augmentation=AUGMENTED)
   copy = pickle.loads(pickle.dumps(inputs))
   batch, other = (next(iter(i.first_batches())) for i in (inputs, copy))
   np.testing.assert_array_equal(batch["image"], other["image"])

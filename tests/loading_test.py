@@ -13,6 +13,10 @@ from data.sources import loading
 from tests import pictures
 
 
+def load(*arguments, **options):
+  return data.load(data.SourceOptions(*arguments, **options))
+
+
 def test_every_name_has_its_options():
   names = {name.partition(":")[0] for name in data.DATASETS}
   assert names == set(loading._USED)
@@ -20,31 +24,31 @@ def test_every_name_has_its_options():
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])
 def test_names_that_need_no_file(name):
-  train, test = data.load(name)
+  train, test = load(name)
   assert isinstance(train, data.Source)
   assert train.class_names == test.class_names
 
 
 def test_names_that_take_files(tmp_path):
   root = str(pictures.write_folder(tmp_path / "data"))
-  train, _ = data.load("image_folder", root, image_channels=1)
+  train, _ = load("image_folder", root, image_channels=1)
   assert train.image_shape == (None, None, 1)
   archive = str(tmp_path / "a.npz")
   np.savez(archive, images=np.zeros([8, 4, 4]), labels=np.arange(8) % 2)
-  train, test = data.load("npz", archive, validation_fraction=0.5)
+  train, test = load("npz", archive, validation_fraction=0.5)
   assert (train.num_examples, test.num_examples) == (4, 4)
   with pytest.raises(DataError, match="labels must be given"):
-    data.load("csv", root)
+    load("csv", root)
   with pytest.raises(DataError, match="has no file train-00000-of"):
-    data.load("tfrecord", root)
+    load("tfrecord", root)
   with pytest.raises(DataError, match="tfds:"):
-    data.load("tfds:no_such_data_set", root)
+    load("tfds:no_such_data_set", root)
 
 
 @pytest.mark.parametrize("name", ["imagenet", "tfds", "tfds:", "npz:x", ""])
 def test_an_unknown_name_lists_those_there_are(name):
   with pytest.raises(DataError, match="dataset must be one of fashion_mnist"):
-    data.load(name)
+    load(name)
 
 
 @pytest.mark.parametrize(
@@ -61,4 +65,4 @@ def test_an_unknown_name_lists_those_there_are(name):
 def test_an_option_that_is_not_used_is_refused(name, options):
   (option,) = options
   with pytest.raises(DataError, match=f"{option} must be left out for"):
-    data.load(name, **options)
+    load(name, **options)

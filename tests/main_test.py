@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from absl import flags
 
-from data import DATASETS, Inputs, inputs
-from data.names import AUTO_AUGMENTS, CACHES, LOAD_FLAGS
+from data import DATASETS, Augmentation, Inputs, SourceOptions, flag_names
+from data.names import AUTO_AUGMENTS, CACHES
 from tests import forked, pictures, tiny
 from tests.project import ROOT
 from train_loop.command import flags as flags_lib
@@ -325,12 +325,12 @@ def test_the_choices_of_data_flags_are_those_of_data():
   flags_lib.define(DATASETS, values)
   assert tuple(values["cache"].parser.enum_values) == CACHES
   assert tuple(values["auto_augment"].parser.enum_values) == AUTO_AUGMENTS
-  defaults = {field.name: field.default for field in dataclasses.fields(Inputs)}
-  for name in (*LOAD_FLAGS, *inputs.flag_names()):
-    assert name in values
-    default = defaults.get(name, dataclasses.MISSING)
-    if default is not dataclasses.MISSING:
-      assert values[name].default == default
+  for settings in (SourceOptions, Inputs, Augmentation):
+    defaults = {
+      field.name: field.default for field in dataclasses.fields(settings)
+    }
+    for name in flag_names(settings):
+      assert values[name].default == defaults[name]
 
 
 def test_help_lists_the_flags_and_imports_no_tensorflow():

@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 
-from data import pipeline
+from data import Augmentation, pipeline
 from data.preparation import convert
 from data.sources import image_folder, tfrecord
 from tests import pictures
@@ -29,9 +29,9 @@ def test_memory_is_flat_over_many_epochs(kind, tmp_path):
     global_batch_size=4,
     seed=0,
     image_size=16,
-    random_resized_crop=True,
-    flip=True,
-    color_jitter=0.4,
+    augmentation=Augmentation(
+      random_resized_crop=True, flip=True, color_jitter=0.4
+    ),
     on_bad_image=lambda index: None,
   )
   process = psutil.Process()

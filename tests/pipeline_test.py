@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import threading
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import order, pipeline
+from data import Augmentation, order, pipeline
 from data.images import augment
 from data.sources.source import Source
 from tests.compare import assert_same
@@ -36,7 +37,7 @@ def indices_of(images) -> list[int]:
   return (images[:, 0, 0, 0] + 256 * images[:, 0, 1, 0]).tolist()
 
 
-AUGMENTED = {"flip": True, "pad_crop": 2, "erasing_probability": 0.5}
+AUGMENTED = Augmentation(flip=True, pad_crop=2, erasing_probability=0.5)
 
 
 def batches(source: Source, count: int, **options):
@@ -45,15 +46,20 @@ def batches(source: Source, count: int, **options):
   return [(b["image"].numpy(), b["label"].numpy()) for b in dataset]
 
 
-@pytest.mark.parametrize("options", [{}, AUGMENTED], ids=["plain", "augmented"])
+@pytest.mark.parametrize(
+  "augmentation", [Augmentation(), AUGMENTED], ids=["plain", "augmented"]
+)
 @pytest.mark.parametrize(
   ("num_examples", "global_batch_size"), [(32, 8), (29, 8), (5, 8), (1, 3)]
 )
 def test_a_resumed_stream_is_the_uninterrupted_one(
-  num_examples, global_batch_size, options
+  num_examples, global_batch_size, augmentation
 ):
   source = numbered(num_examples)
-  options = {"global_batch_size": global_batch_size, **options}
+  options = {
+    "global_batch_size": global_batch_size,
+    "augmentation": augmentation,
+  }
   whole = batches(source, 12, **options)
   for start_step in (1, 5, 11):
     resumed = batches(source, 12 - start_step, start_step=start_step, **options)
@@ -105,7 +111,8 @@ def test_a_batch_is_order_then_crop_flip_then_erasing():
   images = augment.random_erasing(
     images, keys, erasing_probability=0.5, **options
   )
-  [(got, _)] = batches(source, 1, start_step=step, **AUGMENTED, **options)
+  augmentation = dataclasses.replace(AUGMENTED, **options)
+  [(got, _)] = batches(source, 1, start_step=step, augmentation=augmentation)
   np.testing.assert_array_equal(got, images)
 
 
@@ -116,7 +123,7 @@ def test_an_example_is_augmented_alike_in_batches_of_any_size():
   def by_index(global_batch_size: int) -> dict[int, bytes]:
     steps = 64 // global_batch_size
     options = {"global_batch_size": global_batch_size}
-    made = batches(source, steps, **options, **AUGMENTED)
+    made = batches(source, steps, **options, augmentation=AUGMENTED)
     plain = batches(source, steps, **options)
     return {
       index: image.tobytes()
@@ -131,17 +138,25 @@ def test_an_example_is_augmented_alike_in_batches_of_any_size():
 
 def test_an_example_is_augmented_anew_each_epoch():
   source = numbered(1, (16, 16, 1))
-  made = batches(source, 20, global_batch_size=1, pad_crop=8)
+  made = batches(
+    source, 20, global_batch_size=1, augmentation=Augmentation(pad_crop=8)
+  )
   assert len({images.tobytes() for images, _ in made}) > 15
 
 
 def test_the_seed_decides_order_and_augmentation():
   source = numbered(29)
-  assert_same(batches(source, 9, **AUGMENTED), batches(source, 9, **AUGMENTED))
+  assert_same(
+    batches(source, 9, augmentation=AUGMENTED),
+    batches(source, 9, augmentation=AUGMENTED),
+  )
   first, other = (batches(source, 3, seed=seed) for seed in (1, 2))
   assert indices_of(first[0][0]) != indices_of(other[0][0])
   single = numbered(1, (16, 16, 1))
-  first, other = (batches(single, 1, seed=seed, pad_crop=8) for seed in (1, 2))
+  first, other = (
+    batches(single, 1, seed=seed, augmentation=Augmentation(pad_crop=8))
+    for seed in (1, 2)
+  )
   assert first[0][0].tobytes() != other[0][0].tobytes()
 
 
@@ -156,7 +171,7 @@ def test_a_distant_step_is_reached_at_once():
 
 def test_two_iterators_of_one_dataset_agree():
   dataset = pipeline.train_dataset(
-    numbered(29), global_batch_size=8, seed=1, **AUGMENTED
+    numbered(29), global_batch_size=8, seed=1, augmentation=AUGMENTED
   )
   for first, second in zip(dataset.take(10), dataset.take(10)):
     np.testing.assert_array_equal(first["image"], second["image"])
@@ -164,7 +179,7 @@ def test_two_iterators_of_one_dataset_agree():
 
 def test_shapes_are_static_and_images_uint8():
   dataset = pipeline.train_dataset(
-    numbered(29), global_batch_size=8, seed=1, **AUGMENTED
+    numbered(29), global_batch_size=8, seed=1, augmentation=AUGMENTED
   )
   assert dataset.element_spec == {
     "image": tf.TensorSpec([8, 4, 6, 3], tf.uint8),
@@ -244,7 +259,11 @@ def test_no_graph_holds_the_images():
 
 def test_two_replicas_share_the_global_batch(strategy):
   dataset = pipeline.train_dataset(
-    numbered(29), global_batch_size=8, seed=1, start_step=3, **AUGMENTED
+    numbered(29),
+    global_batch_size=8,
+    seed=1,
+    start_step=3,
+    augmentation=AUGMENTED,
   )
   distributed = strategy.experimental_distribute_dataset(dataset)
   for whole, shared in zip(dataset.take(5), distributed):
@@ -259,9 +278,10 @@ def test_two_replicas_share_the_global_batch(strategy):
     ({"global_batch_size": 0}, "global_batch_size must be at least 1, got 0"),
     ({"start_step": -1}, "start_step must be at least 0, got -1"),
     ({"seed": -1}, "seed must be in .*, got -1"),
-    ({"pad_crop": -1}, "pad_crop must be at least 0, got -1"),
-    ({"erasing_probability": 1.5}, "erasing_probability must .* got 1.5"),
-    ({"erasing_fill": 256}, "erasing_fill must be in 0..255.* got 256"),
+    (
+      {"augmentation": Augmentation(pad_crop=5)},
+      "pad_crop must be at most 4 for images of 4 by 6, got 5",
+    ),
   ],
 )
 def test_ranges_are_checked_in_one_line(options, message):

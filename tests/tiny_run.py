@@ -75,9 +75,8 @@ def train(
 
 def make_inputs(dataset: str | None, data_dir: str | None) -> data.Inputs:
   """Returns batches of 32, augmented in every way that the data allow."""
-  options = {
-    "global_batch_size": 32,
-    "seed": 3,
+  options = {"global_batch_size": 32, "seed": 3}
+  augmentation = {
     "flip": dataset is not None,
     "pad_crop": 1,
     "erasing_probability": 0.25,
@@ -88,15 +87,21 @@ def make_inputs(dataset: str | None, data_dir: str | None) -> data.Inputs:
       for count, seed in ((256, 0), (100, 1))
     )
   else:
-    train, validation = data.load(dataset, data_dir, image_channels=1)
-    options |= {
-      "image_size": 8,
+    train, validation = data.load(
+      data.SourceOptions(dataset, data_dir or "", image_channels=1)
+    )
+    options |= {"image_size": 8, "cache": "none"}
+    augmentation |= {
       "random_resized_crop": True,
       "color_jitter": 0.2,
       "auto_augment": "trivial_augment",
-      "cache": "none",
     }
-  return data.Inputs(train=train, validation=validation, **options)
+  return data.Inputs(
+    train=train,
+    validation=validation,
+    augmentation=data.Augmentation(**augmentation),
+    **options,
+  )
 
 
 if __name__ == "__main__":

@@ -331,21 +331,33 @@ def compose(choice: dict[str, Any] | None) -> Parts:
 def _load_sources() -> tuple[data.AnySource, data.AnySource]:
   """Loads the data that the flags name."""
   ours = _our_data()
-  options = {name: FLAGS[name].value for name in ours.LOAD_FLAGS}
-  return ours.load(FLAGS.dataset, **options)
+  return ours.load(ours.SourceOptions(**_flags_of(ours.SourceOptions)))
 
 
 def _inputs() -> data.Inputs:
-  """Loads the data; raises where flags and data do not fit each other."""
-  from data import bad_images, inputs
+  """Loads the data; raises if flags and data do not fit each other."""
+  from data import bad_images
 
-  options: dict[str, Any] = {
-    name: FLAGS[name].value for name in inputs.flag_names()
-  }
+  ours = _our_data()
+  options = _flags_of(ours.Inputs)
   if FLAGS.on_bad_image == "skip":
     options["bad_images"] = bad_images.bad_images_file(FLAGS.workdir or "")
+  augmentation = ours.Augmentation(**_flags_of(ours.Augmentation))
   train, validation = _load_sources()
-  return inputs.Inputs(train=train, validation=validation, **options)
+  return ours.Inputs(
+    train=train,
+    validation=validation,
+    global_batch_size=FLAGS.global_batch_size,
+    seed=FLAGS.seed,
+    augmentation=augmentation,
+    **options,
+  )
+
+
+def _flags_of(settings: Any) -> dict[str, Any]:
+  """Returns the values of the flags that are fields of a class of data."""
+  names = _our_data().flag_names(settings)
+  return {name: FLAGS[name].value for name in names}
 
 
 def _choose(

@@ -28,7 +28,7 @@ from benchmarks import jpegs, machine_peak, operations
 from benchmarks import recipe as recipe_lib
 from benchmarks.cases import Case
 from benchmarks.peers import child, reading
-from data import pipeline
+from data import Augmentation, pipeline
 from data.sources import image_folder, tfrecord
 from data.sources.encoded import EncodedSource
 from train_loop import config as config_lib
@@ -165,9 +165,7 @@ def _train_dataset(
     global_batch_size=recipe.case.batch_size,
     seed=recipe.values.seed,
     start_step=start_step,
-    flip=recipe.values.flip,
-    pad_crop=recipe.values.pad_crop,
-    erasing_probability=recipe.values.erasing_probability,
+    augmentation=recipe.augmentation,
   )
 
 
@@ -308,8 +306,7 @@ def _encoded_rate(source: EncodedSource, seconds: float) -> child.Measure:
     global_batch_size=jpegs.BATCH_SIZE,
     seed=0,
     image_size=jpegs.IMAGE_SIZE,
-    random_resized_crop=True,
-    flip=True,
+    augmentation=Augmentation(random_resized_crop=True, flip=True),
   )
   return child.input_rate(
     reading.reader(stream), batch_size=jpegs.BATCH_SIZE, seconds=seconds

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
 
+from data.fields import check, setting
 from data.names import DATASETS
 from data.sources.encoded import AnySource
 from data.sources.source import DataError
@@ -24,47 +25,79 @@ _USED = {
 }
 
 
-def load(
-  dataset: str,
-  data_dir: str = "",
-  *,
-  labels: str = "",
-  label_offset: int = 0,
-  validation_fraction: float = 0.0,
-  image_channels: int = 3,
-) -> tuple[AnySource, AnySource]:
+@dataclasses.dataclass(frozen=True)
+class SourceOptions:
+  """A data set's name, and how it is loaded.
+
+  Raises:
+    DataError: the name is unknown, or an option is out of range or not used by
+      the data set.
+  """
+
+  dataset: str = setting(
+    "fashion_mnist", f"The data to train on: one of {', '.join(DATASETS)}."
+  )
+  data_dir: str = setting(
+    "",
+    "The folder or file that holds the data. Without it, fashion_mnist looks "
+    "in the system's folders and in the cache, and downloads if it must.",
+    path=True,
+  )
+  labels: str = setting(
+    "",
+    "The table of image paths and labels, a CSV file, for dataset csv.",
+    path=True,
+  )
+  label_offset: int = setting(
+    0,
+    "The label of the first class, for dataset tfrecord; 1 in ImageNet's "
+    "files.",
+    low=0,
+    high=2**31 - 1,
+  )
+  validation_fraction: float = setting(
+    0.0,
+    "The part of the training images, taken equally from each class, that is "
+    "held out for evaluation; for data without a part of their own for that.",
+    low=0.0,
+    high=1.0,
+    open_high=True,
+  )
+  image_channels: int = setting(
+    3, "What encoded images become: 1 is gray, 3 is RGB.", low=1, high=3
+  )
+
+  def __post_init__(self) -> None:
+    check(self)
+    kind, _, name = self.dataset.partition(":")
+    if kind not in _USED or bool(name) != (kind == "tfds"):
+      raise DataError(
+        f"dataset must be one of {', '.join(DATASETS)}, got {self.dataset!r}"
+      )
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if value != field.default and field.name not in ("dataset", *_USED[kind]):
+        raise DataError(
+          f"{field.name} must be left out for dataset={kind}, which does not"
+          f" use it, got {value!r}"
+        )
+
+
+def load(options: SourceOptions) -> tuple[AnySource, AnySource]:
   """Loads a data set by its name.
 
   Args:
-    dataset: one of `DATASETS`.
-    data_dir: the folder or file that holds it; "" looks in the usual places.
-    labels: a table of paths and labels, for csv.
-    label_offset: the label of the first class, for tfrecord.
-    validation_fraction: of the training examples, held out to evaluate; 0 where
-      the data set has a part for that.
-    image_channels: 1 (gray) or 3 (RGB), what encoded images become.
+    options: the name, and how it is loaded.
 
   Returns:
     The training source and the test source.
 
   Raises:
-    DataError: where the name is unknown, an option is out of range or not used
-      by the data set, or the data are missing or damaged.
+    DataError: the data are missing or damaged.
   """
-  kind, _, name = dataset.partition(":")
-  if kind not in _USED or bool(name) != (kind == "tfds"):
-    raise DataError(
-      f"dataset must be one of {', '.join(DATASETS)}, got {dataset!r}"
-    )
-  _require_used(
-    kind,
-    data_dir=(data_dir, ""),
-    labels=(labels, ""),
-    label_offset=(label_offset, 0),
-    validation_fraction=(validation_fraction, 0.0),
-    image_channels=(image_channels, 3),
-  )
-  held_out, channels = validation_fraction, image_channels
+  kind, _, name = options.dataset.partition(":")
+  data_dir = options.data_dir
+  held_out, channels = options.validation_fraction, options.image_channels
   if kind == "fashion_mnist":
     from data.sources import fashion_mnist
 
@@ -87,14 +120,14 @@ def load(
     from data.sources import csv_table
 
     return csv_table.load(
-      data_dir, labels, validation_fraction=held_out, channels=channels
+      data_dir, options.labels, validation_fraction=held_out, channels=channels
     )
   if kind == "tfrecord":
     from data.sources import tfrecord
 
     return tfrecord.load(
       data_dir,
-      label_offset=label_offset,
+      label_offset=options.label_offset,
       validation_fraction=held_out,
       channels=channels,
     )
@@ -107,13 +140,3 @@ def load(
   return tfds.load(
     name, data_dir, validation_fraction=held_out, channels=channels
   )
-
-
-def _require_used(kind: str, **options: tuple[Any, Any]) -> None:
-  """Raises unless each option is used by the data set or at its default."""
-  for name, (value, default) in options.items():
-    if value != default and name not in _USED[kind]:
-      raise DataError(
-        f"{name} must be left out for dataset={kind}, which does not use it,"
-        f" got {value!r}"
-      )
