@@ -33,10 +33,10 @@ class Augmentation:
 
   >>> Augmentation(flip=True, pad_crop=4).pad_crop
   4
-  >>> Augmentation(color_jitter=float("nan"))
+  >>> Augmentation(pad_crop=-1)
   Traceback (most recent call last):
   ...
-  data.sources.source.DataError: color_jitter must be in [0.0, 1.0], got nan
+  data.sources.source.DataError: pad_crop must be an integer >= 0, got -1
   """
 
   random_resized_crop: bool = setting(

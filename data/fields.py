@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 from data.sources.source import DataError
@@ -18,7 +19,7 @@ from data.sources.source import DataError
 _TYPES: dict[type, tuple[Any, str]] = {
   bool: (bool, "true or false"),
   int: (numbers.Integral, "an integer"),
-  float: (numbers.Real, "a number"),
+  float: (numbers.Real, "a finite number"),
   str: (str, "a string"),
 }
 
@@ -54,7 +55,7 @@ def check(settings: Any) -> None:
   """Checks the type and the range of each field made by `setting`.
 
   Args:
-    settings: an instance of a dataclass. Its tuples are left to their owner.
+    settings: an instance of a dataclass, which checks its tuples itself.
 
   Raises:
     DataError: names the field, its value and what it must be.
@@ -69,34 +70,30 @@ def check(settings: Any) -> None:
 
 def _wanted(field: dataclasses.Field[Any], value: Any) -> str:
   """Returns what the field's value must be, or "" if it is that."""
+  limits = field.metadata
   kind, words = _TYPES[type(field.default)]
-  if not isinstance(value, kind) or (
-    isinstance(value, bool) and kind is not bool
-  ):
-    return words
-  choices = field.metadata.get("choices")
-  if choices:
-    return "" if value in choices else f"one of {', '.join(choices)}"
-  if kind in (bool, str):
-    return ""
-  low = field.metadata.get("low", -math.inf)
-  high = field.metadata.get("high", math.inf)
-  above = value > low if field.metadata.get("open_low") else value >= low
-  below = value < high if field.metadata.get("open_high") else value <= high
-  if above and below and math.isfinite(value):  # NaN compares false.
-    return ""
-  return _range(field, low, high)
+  fits = isinstance(value, kind)
+  if kind is not bool and isinstance(value, bool):
+    fits = False
+  if "choices" in limits:
+    fits = value in limits["choices"]
+    words = f"one of {', '.join(limits['choices'])}"
+  elif kind in (numbers.Integral, numbers.Real):
+    words += _interval(limits)
+    fits = fits and _inside(value, limits)
+  return "" if fits else words
 
 
-def _range(field: dataclasses.Field[Any], low: float, high: float) -> str:
-  if low == -math.inf and high == math.inf:
-    return "finite"
-  open_low = field.metadata.get("open_low")
-  if high == math.inf:
-    return f"above {low}" if open_low else f"at least {low}"
-  open_high = field.metadata.get("open_high")
-  if low == -math.inf:
-    return f"below {high}" if open_high else f"at most {high}"
-  return (
-    f"in {'(' if open_low else '['}{low}, {high}{')' if open_high else ']'}"
-  )
+def _inside(value: float, limits: Mapping[str, Any]) -> bool:
+  low, high = limits.get("low", -math.inf), limits.get("high", math.inf)
+  above = value > low if limits.get("open_low") else value >= low
+  below = value < high if limits.get("open_high") else value <= high
+  return above and below and abs(value) != math.inf  # NaN compares false.
+
+
+def _interval(limits: Mapping[str, Any]) -> str:
+  if "high" in limits:
+    left = "(" if limits.get("open_low") else "["
+    right = ")" if limits.get("open_high") else "]"
+    return f" in {left}{limits['low']:g}, {limits['high']:.10g}{right}"
+  return f" >= {limits['low']:g}" if "low" in limits else ""

@@ -39,7 +39,10 @@ NUMBERS = {
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.1, 10.1])
 def test_a_number_out_of_range_is_named(name, value):
   message = refused(Augmentation, **{name: value})
-  assert message == f"{name} must be in [0.0, {NUMBERS[name]}], got {value}"
+  assert (
+    message
+    == f"{name} must be a finite number in [0, {NUMBERS[name]:g}], got {value}"
+  )
 
 
 def test_the_ends_of_a_range_are_in_it():
@@ -52,11 +55,20 @@ def test_the_ends_of_a_range_are_in_it():
   ("settings", "values", "expected"),
   [
     (Augmentation, {"flip": 1}, "true or false, got 1"),
-    (Augmentation, {"pad_crop": 1.5}, "an integer, got 1.5"),
-    (Augmentation, {"pad_crop": True}, "an integer, got True"),
-    (Augmentation, {"pad_crop": -1}, "at least 0, got -1"),
-    (Augmentation, {"rand_augment_layers": 10**9}, "in [0, 100], got 1000000"),
-    (Augmentation, {"color_jitter": "0.4"}, "a number, got '0.4'"),
+    (Augmentation, {"pad_crop": 1.5}, "an integer >= 0, got 1.5"),
+    (Augmentation, {"pad_crop": True}, "an integer >= 0, got True"),
+    (Augmentation, {"pad_crop": -(10**400)}, "an integer >= 0, got -1000"),
+    (Augmentation, {"pad_crop": -1}, "an integer >= 0, got -1"),
+    (
+      Augmentation,
+      {"rand_augment_layers": 10**9},
+      "an integer in [0, 100], got 1000",
+    ),
+    (
+      Augmentation,
+      {"color_jitter": "0.4"},
+      "a finite number in [0, 1], got '0.4'",
+    ),
     (
       Augmentation,
       {"auto_augment": "all"},
@@ -72,11 +84,19 @@ def test_the_ends_of_a_range_are_in_it():
     (
       SourceOptions,
       {"validation_fraction": math.nan},
-      "in [0.0, 1.0), got nan",
+      "a finite number in [0, 1), got nan",
     ),
-    (SourceOptions, {"validation_fraction": 1.0}, "in [0.0, 1.0), got 1.0"),
-    (SourceOptions, {"label_offset": 10**30}, "in [0, 2147483647], got 1000"),
-    (SourceOptions, {"image_channels": 4}, "in [1, 3], got 4"),
+    (
+      SourceOptions,
+      {"validation_fraction": 1.0},
+      "a finite number in [0, 1), got 1.0",
+    ),
+    (
+      SourceOptions,
+      {"label_offset": 10**30},
+      "an integer in [0, 2147483647], got 1000",
+    ),
+    (SourceOptions, {"image_channels": 4}, "an integer in [1, 3], got 4"),
   ],
 )
 def test_a_wrong_value_is_named(settings, values, expected):
@@ -96,13 +116,15 @@ def inputs(**options) -> Inputs:
 @pytest.mark.parametrize("threads", [2147483648, 100_000, 1025, -1])
 def test_so_many_threads_are_refused_at_once(threads):
   message = refused(inputs, input_threads=threads)
-  assert message == f"input_threads must be in [0, 1024], got {threads}"
+  assert (
+    message == f"input_threads must be an integer in [0, 1024], got {threads}"
+  )
 
 
 @pytest.mark.parametrize("name", ["image_size", "eval_resize"])
 def test_a_huge_image_is_refused(name):
   message = refused(inputs, **{name: 100_000})
-  assert message == f"{name} must be in [0, 8192], got 100000"
+  assert message == f"{name} must be an integer in [0, 8192], got 100000"
 
 
 @pytest.mark.parametrize(
@@ -112,6 +134,7 @@ def test_a_huge_image_is_refused(name):
       {"pad_crop": 1_000_000},
       "pad_crop must be at most 8 for images of 8 by 8, got 1000000",
     ),
+    ({"pad_crop": 10**400}, "pad_crop must be at most 8 for images of 8 by 8"),
     ({"pca_noise": 0.1}, "pca_noise must be 0 for gray images, got 0.1"),
     ({"erasing_fill": (1, 2)}, r"erasing_fill must be one value or 1, got"),
   ],
