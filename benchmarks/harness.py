@@ -1,14 +1,15 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Runs contenders in turns, and makes a table and JSON of what they found.
+"""Measures contenders in turns; writes the result as a table and as JSON.
 
-Every contender is a process of its own. They set up one after the other, for on
-a GPU cuDNN and XLA time their kernels meanwhile; then they measure in turns,
-A B C A B C, so that a machine that slows down slows all of them. One that does
-not measure is stopped: threads of its own that fill buffers, or wait in a loop,
-would slow the one that does, and make it batches that it is not timed for. One
-that fails is reported with the last line of its error, and the others go on.
-Imports no TensorFlow, and so takes nothing from those it measures.
+Each contender runs in its own process. They are set up one after the other,
+because cuDNN and XLA time their kernels while a contender sets up on a GPU.
+Then they measure in turns, A B C A B C, so that a slow spell of the machine
+slows all of them. While one measures, the others are stopped (SIGSTOP):
+otherwise their threads would take its cores, or fill their own buffers for
+free. A contender that fails is reported with the last line of its error, and
+the others go on. This module imports no TensorFlow, so that it takes no memory
+and no cores from those it measures.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import datetime
 import importlib.util
 import json
 import os
 import pathlib
+import shlex
 import signal
 import statistics
 import subprocess
@@ -28,6 +31,8 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Callable
+
+import tabulate
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SET_UP_SECONDS = 900.0
@@ -38,7 +43,7 @@ Record = dict[str, Any]
 
 
 class ChildFailed(RuntimeError):
-  """A contender that cannot be measured; its message is one line."""
+  """Raised if a contender cannot be measured; the message is one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +51,11 @@ class Contender:
   """A program that measures itself, as `benchmarks.peers` describes.
 
   Attributes:
-    name: what the table calls it.
-    module: what `python -m` runs.
-    arguments: its own flags.
-    environment: variables that it needs; None unsets one.
-    requires: the modules that it imports, beyond train_loop's own.
+    name: its name in the table.
+    module: the module that `python -m` runs.
+    arguments: flags for this contender alone.
+    environment: variables to set; None unsets a variable.
+    requires: modules it imports beyond those that train_loop needs.
     remedy: how to install them.
   """
 
@@ -64,7 +69,7 @@ class Contender:
   remedy: str = "pip install train_loop[bench]"
 
   def require_installed(self) -> None:
-    """Raises ChildFailed where a module that it needs is missing."""
+    """Raises ChildFailed if a module that it needs is missing."""
     if any(importlib.util.find_spec(name) is None for name in self.requires):
       raise ChildFailed(f"not installed ({self.remedy})")
 
@@ -77,7 +82,7 @@ class Contender:
     """Returns the environment that it runs in."""
     changes = {
       "TF_CPP_MIN_LOG_LEVEL": "2",
-      # Several contenders wait on one GPU while one of them measures.
+      # All contenders keep their memory on one GPU; only one measures.
       "TF_FORCE_GPU_ALLOW_GROWTH": "true",
       **self.environment,
     }
@@ -86,21 +91,26 @@ class Contender:
 
 
 class Child:
-  """A contender's process: its records, one at a time."""
+  """A contender's process, which prints one record per measurement."""
 
   def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
-    """Takes a process that `started` started, and where its stderr goes."""
+    """Wraps a process made by `started`.
+
+    Args:
+      process: the contender's process.
+      errors: the file that its stderr is written to.
+    """
     self._process = process
     self._errors = errors
 
   def ask(self, *, seconds: float) -> Record:
-    """Asks for one more measurement and returns it.
+    """Requests one more measurement and returns it.
 
     Args:
-      seconds: how long it may take.
+      seconds: the longest time it may take.
 
     Raises:
-      ChildFailed: it ended, or took too long.
+      ChildFailed: the process ended, or took too long.
     """
     assert self._process.stdin is not None
     self._process.send_signal(signal.SIGCONT)
@@ -110,9 +120,15 @@ class Child:
     return self.read(seconds=seconds)
 
   def read(self, *, seconds: float) -> Record:
-    """Returns the next record, whatever else is printed before it.
+    """Returns the next record; skips all other lines that are printed.
 
-    The process, with all its threads, then stands still until it is asked.
+    The process, with all its threads, is then stopped until the next `ask`.
+
+    Args:
+      seconds: the longest time it may take.
+
+    Raises:
+      ChildFailed: the process ended, or took too long.
     """
     assert self._process.stdout is not None
     timer = threading.Timer(seconds, self._process.kill)
@@ -135,10 +151,10 @@ class Child:
 
 @contextlib.contextmanager
 def started(contender: Contender, arguments: Iterable[str]) -> Iterator[Child]:
-  """Starts a contender's process, and kills it in the end.
+  """Starts a contender's process and kills it when the context ends.
 
   Raises:
-    ChildFailed: something that it needs is not installed.
+    ChildFailed: a module that it needs is not installed.
   """
   contender.require_installed()
   with (
@@ -160,7 +176,7 @@ def started(contender: Contender, arguments: Iterable[str]) -> Iterator[Child]:
 
 
 def parse_record(line: str) -> Record | None:
-  """Returns the JSON object on a line, or None where there is no such thing."""
+  """Returns the JSON object on a line, or None if the line holds none."""
   try:
     record = json.loads(line)
   except json.JSONDecodeError:
@@ -171,25 +187,25 @@ def parse_record(line: str) -> Record | None:
 def last_line(text: str) -> str:
   """Returns the last line that is not empty."""
   lines = [line.strip() for line in text.splitlines() if line.strip()]
-  return lines[-1] if lines else "ended without a word"
+  return lines[-1] if lines else "ended without an error message"
 
 
 @dataclasses.dataclass
 class Runs:
-  """What one contender found, a record a round, or why it did not."""
+  """One record per round of one contender, and the error that ended it."""
 
   records: list[Record] = dataclasses.field(default_factory=list)
   error: str | None = None
 
   def median(self, key: str) -> float | None:
-    """Returns the median of a figure; None where there is none."""
+    """Returns the median of a figure, or None if no record has it."""
     values = [
       record[key] for record in self.records if record.get(key) is not None
     ]
     return statistics.median(values) if values else None
 
   def medians(self) -> Record:
-    """Returns the median of each figure that is a number."""
+    """Returns the medians of all figures that are numbers."""
     keys = dict.fromkeys(key for record in self.records for key in record)
     numbers = {
       key
@@ -203,15 +219,15 @@ class Runs:
 def interleave(
   measures: Mapping[str, Callable[[], Record]], *, rounds: int
 ) -> dict[str, Runs]:
-  """Calls each function in turn, `rounds` times round.
+  """Calls each function in turn, `rounds` times.
 
   Args:
-    measures: from a name to a function that measures once, or raises
-      ChildFailed; one that failed is not called again.
-    rounds: how often each is called.
+    measures: for each name, a function that measures once. A function that
+      raises ChildFailed is not called again.
+    rounds: the number of calls of each function.
 
   Returns:
-    What each returned, in the order of `measures`.
+    The records of each function, in the order of `measures`.
   """
   runs = {name: Runs() for name in measures}
   for number in range(1, rounds + 1):
@@ -234,16 +250,16 @@ def compare(
   rounds: int,
   round_seconds: float = 600.0,
 ) -> dict[str, Runs]:
-  """Sets the contenders up, and then measures them in turns.
+  """Sets all contenders up, then measures them in turns.
 
   Args:
-    contenders: whom to measure; their names differ.
+    contenders: the contenders; their names must differ.
     arguments: flags for all of them.
-    rounds: measurements of each.
-    round_seconds: how long one measurement may take.
+    rounds: measurements per contender.
+    round_seconds: the longest time one measurement may take.
 
   Returns:
-    The measurements by the contenders' names.
+    The measurements, by the contenders' names.
   """
   arguments = list(arguments)
   with contextlib.ExitStack() as stack:
@@ -267,17 +283,17 @@ def _asking(child: Child, seconds: float) -> Callable[[], Record]:
 
 
 def machine() -> Record:
-  """Returns what this machine is, by a process that looks for us."""
+  """Describes this machine, as `machine_peak` does, in a separate process."""
   record = parse_record(last_line(run_to_end("benchmarks.machine_peak")))
   assert record is not None
   return record
 
 
 def run_to_end(module: str, *arguments: str) -> str:
-  """Runs one of our modules in a process of its own; returns its output.
+  """Runs one of our modules in a separate process and returns its output.
 
   Raises:
-    ChildFailed: its exit status is not 0.
+    ChildFailed: the exit status is not 0.
   """
   contender = Contender(module, module, environment=ONEDNN)
   finished = subprocess.run(
@@ -296,7 +312,7 @@ def run_to_end(module: str, *arguments: str) -> str:
 def measure_alone(
   contender: Contender, arguments: Iterable[str] = (), *, seconds: float
 ) -> Record:
-  """Returns one measurement of a process that is started for it alone."""
+  """Starts a process for one measurement and returns that measurement."""
   with started(contender, arguments) as child:
     child.read(seconds=SET_UP_SECONDS)
     return child.ask(seconds=seconds)
@@ -305,7 +321,7 @@ def measure_alone(
 def ratio(
   ours: float | None, peer: float | None, *, more_is_better: bool
 ) -> float | None:
-  """Returns how many times faster we are; None where a figure is missing."""
+  """Returns how many times faster ours is, or None if a figure is missing."""
   if not ours or not peer:
     return None
   return ours / peer if more_is_better else peer / ours
@@ -313,11 +329,18 @@ def ratio(
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-  """A figure in the table: its key in the records, its head and its format."""
+  """A column of a table.
+
+  Attributes:
+    key: of the figure in the records.
+    head: the column's heading.
+    form: the format of a number.
+    scale: the figure is multiplied by this first.
+  """
 
   key: str
   head: str
-  form: str = "{:.1f}"
+  form: str = "{:,.1f}"
   scale: float = 1.0
 
   def cell(self, runs: Runs) -> str:
@@ -329,17 +352,17 @@ class Column:
 def rows_of(
   runs: Mapping[str, Runs], *, key: str, ours: str, more_is_better: bool
 ) -> list[Record]:
-  """Returns one JSON object a contender.
+  """Returns one JSON object per contender.
 
   Args:
     runs: the measurements by name.
-    key: the figure that the ratio is of.
-    ours: the name of what the others are compared with.
-    more_is_better: whether a greater figure is the faster one.
+    key: the figure that is compared.
+    ours: the name of the contender that all are compared with.
+    more_is_better: whether a greater figure is faster.
 
   Returns:
-    `name`, `records`, `median`, `error`, and `ratio`: how many times faster
-    than this one we are.
+    Objects with `name`, `records`, `median`, `error`, and `ratio`: how many
+    times faster than this contender ours is.
   """
   own = runs[ours].median(key)
   return [
@@ -359,30 +382,41 @@ def table(
   columns: Sequence[Column],
   ratios: Sequence[float | None] | None = None,
 ) -> str:
-  """Returns the measurements as a Markdown table, a contender a line."""
+  """Returns the measurements as a Markdown table, one contender per row."""
   heads = ["", *(column.head for column in columns)]
   if ratios is not None:
     heads.append("ours / this")
-  lines = [heads, ["---", *("---:" for _ in heads[1:])]]
+  rows = []
   for index, (name, run) in enumerate(runs.items()):
     if run.error is not None and not run.records:
-      lines.append([name, run.error, *("" for _ in heads[2:])])
+      rows.append([name, run.error])
       continue
     cells = [name, *(column.cell(run) for column in columns)]
     if ratios is not None:
       value = ratios[index]
       cells.append("–" if value is None else f"{value:.2f}")
-    lines.append(cells)
-  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rows.append(cells)
+  return markdown_table(heads, rows)
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  """Returns rows of text as a Markdown table; figures are aligned right."""
+  return tabulate.tabulate(
+    rows,
+    heads,
+    tablefmt="pipe",
+    disable_numparse=True,
+    colalign=("left", *("right" for _ in heads[1:])),
+  )
 
 
 def note(text: str) -> None:
-  """Says on stderr what is going on."""
+  """Prints a line of progress on stderr."""
   print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def parser(description: str | None, *, rounds: int = 3) -> Any:
-  """Returns a command line with the flags that all programs have."""
+  """Returns an argument parser with the flags that all benchmarks have."""
   made = argparse.ArgumentParser(
     description=description,
     formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -391,10 +425,12 @@ def parser(description: str | None, *, rounds: int = 3) -> Any:
     "--rounds",
     type=positive,
     default=rounds,
-    help="measurements of each contender, in turns (default %(default)s)",
+    help="measurements per contender, in turns (default %(default)s)",
   )
   made.add_argument(
-    "--json", metavar="FILE", help="where all measurements are written"
+    "--json",
+    metavar="FILE",
+    help="write all measurements to FILE; benchmarks.page makes a page of it",
   )
   return made
 
@@ -408,7 +444,7 @@ def positive(text: str) -> int:
 
 
 def names(choices: Iterable[str]) -> Callable[[str], list[str]]:
-  """Returns a parser of names with commas between them, for argparse."""
+  """Returns a parser of comma-separated names, for argparse."""
   known = list(choices)
 
   def parse(text: str) -> list[str]:
@@ -416,7 +452,7 @@ def names(choices: Iterable[str]) -> Callable[[str], list[str]]:
     for name in chosen:
       if name not in known:
         raise argparse.ArgumentTypeError(
-          f"must be of {', '.join(known)}; got {name!r}"
+          f"must be one of {', '.join(known)}, got {name!r}"
         )
     return chosen
 
@@ -424,14 +460,26 @@ def names(choices: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 class Report:
-  """What a program found: printed as it comes, and written as JSON."""
+  """A benchmark's result: prints each table at once, and writes JSON."""
 
   def __init__(
     self, benchmark: str, options: argparse.Namespace, machine: Record
   ) -> None:
+    """Starts a report.
+
+    Args:
+      benchmark: the name of the program in `benchmarks`.
+      options: of the command line; `json` names the file to write.
+      machine: as `machine` returns it.
+    """
+    now = datetime.datetime.now(datetime.timezone.utc)
+    arguments = shlex.join(sys.argv[1:])
     self._json = options.json
     self._content: Record = {
       "benchmark": benchmark,
+      "command": f"python -m benchmarks.{benchmark} {arguments}".rstrip(),
+      "commit": commit(),
+      "date": now.isoformat(sep=" ", timespec="minutes"),
       "options": vars(options),
       "machine": machine,
       "sections": {},
@@ -448,13 +496,17 @@ class Report:
     more_is_better: bool = True,
     ratios: bool = True,
   ) -> list[Record]:
-    """Prints a table; the ratio is of its first column."""
+    """Adds a table; its ratio is that of the first column."""
     rows = rows_of(
       runs, key=columns[0].key, ours=ours, more_is_better=more_is_better
     )
     shown = [row["ratio"] for row in rows] if ratios else None
     print(f"\n{name}\n\n{table(runs, columns, shown)}", flush=True)
-    self._content["sections"][name] = rows
+    self._content["sections"][name] = {
+      "columns": [dataclasses.asdict(column) for column in columns],
+      "ratios": ratios,
+      "rows": rows,
+    }
     self._write()
     return rows
 
@@ -464,9 +516,19 @@ class Report:
       pathlib.Path(self._json).write_text(text, encoding="utf-8")
 
 
+def commit() -> str:
+  """Returns the commit of this working tree; "-dirty" says it has changes."""
+  describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+  try:
+    found = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True)
+  except OSError:  # git is not installed.
+    return "unknown"
+  return found.stdout.strip() or "unknown"
+
+
 @contextlib.contextmanager
 def stopped_politely() -> Iterator[None]:
-  """Ends a program at Ctrl-C without a traceback."""
+  """Ends a program without a traceback at Ctrl-C."""
   try:
     yield
   except KeyboardInterrupt:

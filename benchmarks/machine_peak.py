@@ -1,13 +1,13 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine is, and the most arithmetic a second that it can do.
+"""Describes this machine and its peak: the most FLOP/s that it can do.
 
     python -m benchmarks.machine_peak
 
-On a CPU the peak is measured: the rate of a 2048 x 2048 x 2048 float32 product,
-in the process whose training step is held against it. On a GPU it is read from
-a table, because one product says little about tensor cores; a GPU that is not
-in the table is measured like a CPU.
+On a CPU the peak is measured as the rate of a 2048 x 2048 x 2048 float32
+product, in the process whose training step is compared with it. On a GPU it is
+read from a table, because one product says little about tensor cores. A GPU
+that is not in the table is measured like a CPU.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from train_loop import machine
 SIZE = 2048
 MATMUL_FLOPS = 2 * SIZE**3
 
-# Dense peaks in TFLOP/s, from the makers' data sheets: float32 products as
-# TensorFlow runs them (on tensor cores as TensorFloat-32, where there are
-# such), and half precision with float32 sums. The longest name that is part of
-# the device's name counts.
+# Dense peaks in TFLOP/s, from the makers' data sheets: of float32 products as
+# TensorFlow runs them (as TensorFloat-32 if the GPU has tensor cores), and of
+# half precision with float32 sums. The longest name that is part of the
+# device's name counts.
 GPU_TFLOPS: dict[str, tuple[float, float]] = {
   "V100": (15.7, 125.0),
   "T4": (8.1, 65.0),
@@ -48,7 +48,7 @@ GPU_TFLOPS: dict[str, tuple[float, float]] = {
 def gpu_peak_flops(
   device_details: Mapping[str, Any], precision: str
 ) -> float | None:
-  """Returns a GPU's peak in FLOP/s; None where the table does not know it.
+  """Returns a GPU's peak in FLOP/s, or None if the table does not list it.
 
   Args:
     device_details: as `tf.config.experimental.get_device_details` gives them.
@@ -67,17 +67,17 @@ def gpu_peak_flops(
 
 
 def _contains(words: Sequence[str], part: Sequence[str]) -> bool:
-  """Whether `part` is in `words`, next to each other: A10 is not A100."""
+  """Returns whether `words` holds all of `part` in a row: A10 is not A100."""
   starts = range(len(words) - len(part) + 1)
   return any(words[i : i + len(part)] == list(part) for i in starts)
 
 
 def best_rate(product: Callable[[], Any], *, repeats: int = 6) -> float:
-  """Returns the FLOP/s of the fastest of some calls.
+  """Returns the FLOP/s of the fastest of several calls.
 
   Args:
     product: computes a product of `SIZE` and waits for it.
-    repeats: calls that count, after one that does not.
+    repeats: the number of calls, after a first one that is not timed.
   """
   product()
   seconds = []
@@ -89,12 +89,12 @@ def best_rate(product: Callable[[], Any], *, repeats: int = 6) -> float:
 
 
 def tensorflow_peak(precision: str = "float32", *, parts: int = 1) -> float:
-  """Returns the peak, in FLOP/s, of what TensorFlow runs on in this process.
+  """Returns the peak, in FLOP/s, of the device that TensorFlow uses.
 
   Args:
-    precision: as `gpu_peak_flops` takes it.
-    parts: how many parts of the product are computed at once; as many as of the
-      training step, where each has cores of its own.
+    precision: as in `gpu_peak_flops`.
+    parts: computes the product in this many parts in parallel; as many as the
+      training step, if each part has its own cores.
   """
   import tensorflow as tf
 
@@ -112,12 +112,12 @@ def tensorflow_peak(precision: str = "float32", *, parts: int = 1) -> float:
     rows = tf.split(left, parts)
     return tf.stack([tf.matmul(part, right)[0, 0] for part in rows])
 
-  # Reading it waits for the device.
+  # Reading the result waits for the device.
   return best_rate(lambda: one_element_of_each().numpy())
 
 
 def torch_peak(precision: str = "float32") -> float:
-  """Returns the peak, in FLOP/s, of what PyTorch runs on in this process."""
+  """Returns the peak, in FLOP/s, of the device that PyTorch uses."""
   import torch
 
   device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -134,10 +134,9 @@ def torch_peak(precision: str = "float32") -> float:
 
 
 def describe() -> dict[str, Any]:
-  """Returns what the machine is and what is installed, as JSON holds it.
+  """Describes the machine and the installed packages, ready for JSON.
 
-  Reads devices through TensorFlow, so that it belongs into a process of its
-  own.
+  It lists devices through TensorFlow, so call it in a separate process.
   """
   import tensorflow as tf
 
@@ -156,17 +155,21 @@ def describe() -> dict[str, Any]:
     "tf_enable_onednn_opts": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "unset"),
     "peak_flops": tensorflow_peak(),
   }
-  return {**described, "summary": summary(described)}
+  name = machine_name(details)
+  peak = described["peak_flops"] / 1e9
+  summary = f"{name}; TensorFlow {tf.__version__}; peak {peak:.0f} GFLOP/s"
+  return {**described, "name": name, "summary": f"{summary} in float32"}
 
 
-def summary(described: Mapping[str, Any]) -> str:
-  """Returns the machine in one line."""
-  gpus = [gpu.get("device_name", "a GPU") for gpu in described["gpus"]]
-  where = [f"{described['cpu']}, {described['cores']} cores", *gpus]
-  return (
-    f"{', '.join(where)}; TensorFlow {described['versions']['tensorflow']}; "
-    f"peak {described['peak_flops'] / 1e9:.0f} GFLOP/s in float32"
-  )
+def machine_name(gpus: Sequence[Mapping[str, Any]]) -> str:
+  """Returns the processor, its cores and instructions, and the GPUs."""
+  words = [machine.cpu_name(), f"{os.cpu_count()} cores"]
+  # oneDNN's kernels are written for one or the other.
+  for name, feature in (("AVX-512", "avx512f"), ("AVX2", "avx2")):
+    if machine.cpu_has(feature):
+      words.append(name)
+      break
+  return ", ".join(words + [gpu.get("device_name", "a GPU") for gpu in gpus])
 
 
 def _memory_gib() -> float | None:
@@ -177,7 +180,7 @@ def _memory_gib() -> float | None:
 
 
 def versions() -> dict[str, str | None]:
-  """Returns the versions of what is compared; None is not installed."""
+  """Returns the versions of what is compared; None if not installed."""
   found: dict[str, str | None] = {}
   for name in (
     "tensorflow",

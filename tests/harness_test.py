@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import math
+import re
+import subprocess
 
 import pytest
 
@@ -187,16 +190,18 @@ def test_table():
   ratios = [row["ratio"] for row in rows]
   columns = [Column("rate", "images/s"), Column("rate", "%", "{:.0%}", 0.01)]
   assert harness.table(runs, columns, ratios).splitlines() == [
-    "|  | images/s | % | ours / this |",
-    "| --- | ---: | ---: | ---: |",
-    "| ours | 30.0 | 30% | 1.00 |",
-    "| peer | 10.0 | 10% | 3.00 |",
-    "| broken | no luck |  |  |",
+    "|        |   images/s |   % |   ours / this |",
+    "|:-------|-----------:|----:|--------------:|",
+    "| ours   |       30.0 | 30% |          1.00 |",
+    "| peer   |       10.0 | 10% |          3.00 |",
+    "| broken |    no luck |     |               |",
   ]
 
 
-def test_json_holds_every_measurement(tmp_path, capsys):
+def test_json_holds_every_measurement(tmp_path, monkeypatch, capsys):
   file = tmp_path / "found.json"
+  monkeypatch.setattr(harness.sys, "argv", ["speed.py", "--cases=a b"])
+  monkeypatch.setattr(harness, "commit", lambda: "1234567")
   options = harness.parser("A benchmark.").parse_args([f"--json={file}"])
   report = harness.Report("speed", options, {"summary": "a machine"})
   runs = rate(ours=[20.0, 40.0], peer=[10.0])
@@ -207,8 +212,16 @@ def test_json_holds_every_measurement(tmp_path, capsys):
   assert found["benchmark"] == "speed"
   assert found["machine"] == {"summary": "a machine"}
   assert found["options"] == {"rounds": 3, "json": str(file)}
+  assert found["command"] == "python -m benchmarks.speed '--cases=a b'"
+  assert found["commit"] == "1234567"
+  datetime.datetime.fromisoformat(found["date"])
   assert list(found["sections"]) == ["small", "large"]
-  assert found["sections"]["small"] == [
+  small = found["sections"]["small"]
+  assert [Column(**column) for column in small["columns"]] == [
+    Column("rate", "images/s")
+  ]
+  assert small["ratios"] is True
+  assert small["rows"] == [
     {
       "name": "ours",
       "records": [{"rate": 20.0}, {"rate": 40.0}],
@@ -234,6 +247,25 @@ def test_json_holds_every_measurement(tmp_path, capsys):
   assert "speed on a machine" in capsys.readouterr().out
 
 
+def test_the_commit_says_whether_files_were_changed(tmp_path, monkeypatch):
+  def git(*arguments):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True)
+
+  monkeypatch.setattr(harness, "ROOT", tmp_path)
+  assert harness.commit() == "unknown"
+  file = tmp_path / "a"
+  file.write_text("1")
+  git("init", "-q")
+  git("add", "a")
+  git("commit", "-q", "-m", "a")
+  (tmp_path / "found.json").write_text("{}")  # Not part of the project.
+  clean = harness.commit()
+  assert re.fullmatch("[0-9a-f]{7,}", clean)
+  file.write_text("2")
+  assert harness.commit() == f"{clean}-dirty"
+
+
 @pytest.mark.parametrize(
   "line, record",
   [
@@ -250,12 +282,12 @@ def test_only_a_json_object_is_a_record(line, record):
 
 def test_last_line():
   assert harness.last_line("first\nlast  \n\n") == "last"
-  assert harness.last_line("\n") == "ended without a word"
+  assert harness.last_line("\n") == "ended without an error message"
 
 
 def test_flags_are_checked():
   assert harness.names(["a", "b"])("b,a") == ["b", "a"]
-  with pytest.raises(argparse.ArgumentTypeError, match="of a, b; got 'c'"):
+  with pytest.raises(argparse.ArgumentTypeError, match="one of a, b, got 'c'"):
     harness.names(["a", "b"])("a,c")
   assert harness.positive("3") == 3
   with pytest.raises(argparse.ArgumentTypeError, match="at least 1, got 0"):

@@ -268,16 +268,22 @@ def fastest(tried: list[Trial]) -> Choice:
 
 
 def table(tried: list[Trial]) -> list[str]:
-  """Returns the trials as lines, for people."""
+  """Returns the lines of a table of the trials, for the log."""
+  # Not at the top: it takes a while, and most runs measure nothing.
+  from tabulate import tabulate
+
   names = [field.name for field in dataclasses.fields(Choice)]
-  rows = [[*names, "images/s", "loss", "note"]]
+  rows = []
   for trial in tried:
     values = [str(value).lower() for value in dataclasses.astuple(trial.choice)]
-    loss = "" if trial.loss is None else f"{trial.loss:.4f}"
-    speed = f"{trial.images_per_second:.0f}"
-    rows.append([*values, speed, loss, _note(trial, tried)])
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    note = _note(trial, tried)
+    rows.append([*values, trial.images_per_second, trial.loss, note])
+  return tabulate(
+    rows,
+    [*names, "images/s", "loss", "note"],
+    tablefmt="plain",
+    floatfmt=("", "", "", "", ".0f", ".4f", ""),
+  ).splitlines()
 
 
 def _note(trial: Trial, tried: list[Trial]) -> str:
