@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What is trained: networks, image shapes and batch sizes, by a name."""
+"""The networks, image shapes and batch sizes to measure, by name."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Case:
   """A network and the batch that it is trained on.
 
   Attributes:
-    network: as `train_loop.models` names it, or "dense": one small layer.
-    model_variant: the tweak of He et al. 2018.
+    network: a name from `train_loop.models`, or "dense": one small layer.
+    model_variant: the ResNet variant of He et al. 2018.
     image_shape: (height, width, channels).
     num_classes: the number of logits.
-    batch_size: images a step.
-    steps: a first guess at the steps worth timing at once.
+    batch_size: images per step.
+    steps: a first guess at the number of steps to time at once.
     mean: the mean pixel of each channel, which the network subtracts.
-    std: the deviation of each channel, which it divides by.
+    std: the standard deviation of each channel, which it divides by.
   """
 
   network: str
@@ -36,7 +36,7 @@ class Case:
   def batch(self) -> tuple[np.ndarray, np.ndarray]:
     """Returns one batch: images uint8 [batch, h, w, c], labels int32 [batch].
 
-    Noise: a step costs the same whatever is in the picture.
+    The pixels are noise: the cost of a step does not depend on them.
     """
     rng = np.random.default_rng(0)
     shape = (self.batch_size, *self.image_shape)
@@ -76,7 +76,7 @@ CASES: dict[str, Case] = {
     mean=(127.5,),
     std=(64.0,),
   ),
-  # Almost no work: what is left is what a step costs besides.
+  # Almost no arithmetic, so that the time is a step's fixed cost.
   "dense": Case(
     network="dense",
     model_variant="b",

@@ -1,30 +1,30 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""train_loop and its peers, by the names that tables call them."""
+"""train_loop and its peers, by their names in the tables."""
 
 from __future__ import annotations
 
 from benchmarks.harness import ONEDNN, Contender
 
 OURS = "train_loop"
-# As installed: what TensorFlow does by itself, whatever the shell says.
+# As installed: TensorFlow's own default, even if the shell sets another.
 AS_INSTALLED = {"TF_ENABLE_ONEDNN_OPTS": None}
 
-# PyPI's package of the name orbit is about satellites. TensorFlow's Orbit comes
-# with the model garden, whose other dependencies it does not need, and which
-# would replace the TensorFlow that is installed.
+# PyPI's package named orbit is about satellites. TensorFlow's Orbit is part of
+# tf-models-official. --no-deps, because its dependencies would replace the
+# installed TensorFlow, and Orbit does not need them.
 ORBIT_REMEDY = (
   "pip install train_loop[bench]; pip install --no-deps tf-models-official"
 )
 
 
 def ours(*arguments: str, name: str = OURS) -> Contender:
-  """train_loop, with oneDNN on as its command has it."""
+  """train_loop, with oneDNN on, as the command does."""
   return Contender(name, "benchmarks.peers.ours", arguments, ONEDNN)
 
 
 def keras_as_installed(*arguments: str) -> Contender:
-  """`model.fit` by a user who sets nothing."""
+  """`model.fit` without any setting."""
   return Contender(
     "model.fit, as installed",
     "benchmarks.peers.keras_fit",
@@ -34,7 +34,7 @@ def keras_as_installed(*arguments: str) -> Contender:
 
 
 def keras_tuned(*arguments: str, jit_compile: bool) -> Contender:
-  """`model.fit` with oneDNN, many steps a call, and XLA or not."""
+  """`model.fit` with oneDNN and many steps per call, with or without XLA."""
   return Contender(
     f"model.fit, oneDNN{', XLA' if jit_compile else ''}, many steps a call",
     "benchmarks.peers.keras_fit",

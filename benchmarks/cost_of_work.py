@@ -1,12 +1,12 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a larger batch, a deeper network and an empty step cost.
+"""How the speed of a step changes with batch size and depth.
 
     python -m benchmarks.cost_of_work --json=cost_of_work.json
 
-train_loop's step alone, on a constant batch: ResNet-20 in batches of 32 to
-1024; 20 to 110 layers in batches of 128; and a dense layer of ten parameters,
-whose step is nothing but what a step costs on the host.
+Measures train_loop's step alone, on a constant batch: ResNet-20 with batches of
+32 to 1024 images; 20 to 110 layers with batches of 128; and one dense layer of
+ten parameters, whose time is the fixed cost of a step on the host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
 DEPTHS = (20, 32, 44, 56, 110)
 COLUMNS = (
   Column("images_per_second", "images/s", "{:.0f}"),
-  Column("step_seconds", "ms a step", "{:.2f}", 1000.0),
+  Column("step_seconds", "ms per step", "{:.2f}", 1000.0),
   Column("gflops", "GFLOP/s", "{:.0f}"),
   Column("share_of_peak", "share", "{:.0%}"),
   Column("peak_rss_bytes", "RSS MiB", "{:.0f}", 2.0**-20),
@@ -29,7 +29,7 @@ EMPTY_COLUMNS = COLUMNS[1:2]
 def sections(
   batch_sizes: list[int], depths: list[int]
 ) -> dict[str, list[Contender]]:
-  """Returns what is measured, a table each."""
+  """Returns the contenders of each table."""
   return {
     "batch size": [
       contenders.ours(
@@ -68,7 +68,7 @@ def main() -> None:
     "--seconds",
     type=float,
     default=2.0,
-    help="the least time of a measurement (default %(default)s)",
+    help="shortest time of a measurement (default %(default)s)",
   )
   options = parser.parse_args()
   report = harness.Report("cost_of_work", options, harness.machine())

@@ -1,15 +1,15 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""An epoch of Fashion-MNIST with everything switched on, against its ceiling.
+"""An epoch of Fashion-MNIST with everything on, compared with its ceiling.
 
     python -m benchmarks.end_to_end --json=end_to_end.json
 
-train_loop trains by the recipe fashion_mnist through `train_and_evaluate`, with
+train_loop trains the recipe fashion_mnist through `train_and_evaluate`, with
 augmentation, logging every 100 steps, TensorBoard, and a checkpoint each half
-epoch. The ceiling is as many of the same steps on one batch. `model.fit` trains
-the same network on the same data in the same batches, augmented by Keras'
-layers, and neither logs nor saves. The clock starts when the first step has
-been traced.
+epoch. The ceiling is the same number of the same steps on one batch.
+`model.fit` trains the same network on the same data in batches of the same
+size, augmented by Keras' layers; it neither logs nor saves. The clock starts
+after the first step has been traced.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 def entrants(pad_crop: int, steps: int | None) -> list[Contender]:
-  """Returns who is measured."""
+  """Returns the contenders."""
   arguments = [f"--pad_crop={pad_crop}"]
   if steps:
     arguments.append(f"--steps={steps}")
@@ -44,14 +44,14 @@ def main() -> None:
   parser.add_argument(
     "--steps",
     type=harness.positive,
-    help="steps of the epoch, to make it shorter; unset is the whole of it",
+    help="steps per epoch, for a shorter one (default: the whole epoch)",
   )
   parser.add_argument(
     "--pad_crop",
     type=int,
     default=2,
-    help="pixels that images are shifted by, besides what the recipe does "
-    "(default %(default)s)",
+    help="shift images by up to this many pixels, in addition to the recipe's "
+    "augmentation (default %(default)s)",
   )
   options = parser.parse_args()
   report = harness.Report("end_to_end", options, harness.machine())

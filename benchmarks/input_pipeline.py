@@ -1,15 +1,18 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Images a second of the input alone, with nothing trained behind it.
+"""Images per second of the input pipeline alone, without training.
 
     python -m benchmarks.input_pipeline --json=input_pipeline.json
 
-Small images: Fashion-MNIST in memory, erased and shifted, against Keras'
-preprocessing layers. JPEG files of 500 x 375: decoded, cropped at random,
-resized to 224 and flipped, against PIL (one process, held on one core) and
-Keras' `image_dataset_from_directory` with preprocessing layers. Records:
-the same files, once `--mode=convert --convert_resize=256` has written them as
-TFRecord files. The ratio is of images a second and core.
+- small: Fashion-MNIST in memory, with random erasing and shifts, compared with
+  Keras' preprocessing layers.
+- jpeg: JPEG files of 500 x 375 pixels, cropped at random, resized to 224 and
+  flipped, compared with PIL (one process on one core) and with Keras'
+  `image_dataset_from_directory` and preprocessing layers.
+- records: the same files after `--mode=convert --convert_resize=256` wrote them
+  as TFRecord files, compared with the JPEG files.
+
+The ratio compares images per second and core.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ KINDS = ("small", "jpeg", "records")
 
 
 def small_images(rounds: int, seconds: float, pad_crop: int) -> dict[str, Runs]:
-  """Measures images in memory."""
+  """Measures small images in memory."""
   arguments = ["--task=input", f"--seconds={seconds}", f"--pad_crop={pad_crop}"]
   return harness.compare(
     [
@@ -45,9 +48,9 @@ def small_images(rounds: int, seconds: float, pad_crop: int) -> dict[str, Runs]:
 
 
 def jpeg_files(rounds: int, seconds: float) -> dict[str, Runs]:
-  """Measures a folder of files, which is made for it."""
+  """Measures a folder of JPEG files, made for this measurement."""
   with tempfile.TemporaryDirectory() as folder:
-    # In a process of its own: this one holds no TensorFlow.
+    # In another process, because this one imports no TensorFlow.
     harness.run_to_end("benchmarks.jpegs", folder)
     return harness.compare(
       [
@@ -69,7 +72,7 @@ def jpeg_files(rounds: int, seconds: float) -> dict[str, Runs]:
 
 
 def records(rounds: int, seconds: float) -> dict[str, Runs]:
-  """Measures TFRecord files that are converted from a folder of JPEG files."""
+  """Measures TFRecord files made from a folder of JPEG files."""
   with tempfile.TemporaryDirectory() as folder:
     files, converted = f"{folder}/files", f"{folder}/records"
     harness.run_to_end("benchmarks.jpegs", files)
@@ -101,19 +104,19 @@ def main() -> None:
     "--kinds",
     type=harness.names(KINDS),
     default=list(KINDS),
-    help="of small, jpeg, records, with commas between them (default: all)",
+    help="comma-separated, of small, jpeg, records (default: all)",
   )
   parser.add_argument(
     "--seconds",
     type=float,
     default=3.0,
-    help="the least time of a measurement (default %(default)s)",
+    help="shortest time of a measurement (default %(default)s)",
   )
   parser.add_argument(
     "--pad_crop",
     type=int,
     default=2,
-    help="pixels that small images are shifted by (default %(default)s)",
+    help="shift small images by up to this many pixels (default %(default)s)",
   )
   options = parser.parse_args()
   report = harness.Report("input_pipeline", options, harness.machine())

@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a folder of JPEG files as large as photographs of ImageNet.
+"""Makes a folder of JPEG files of the size of ImageNet's photographs.
 
 python -m benchmarks.jpegs FOLDER
 """
@@ -11,23 +11,23 @@ import pathlib
 import sys
 
 WIDTH, HEIGHT = 500, 375
-# What the files become, and in what batches.
+# The size that they are resized to, and the batch size.
 IMAGE_SIZE = 224
 BATCH_SIZE = 64
 CLASSES = ("left", "right")
-FILES_A_CLASS = 256
+FILES_PER_CLASS = 256
 
 
 def make(folder: str) -> None:
-  """Writes the files, a subfolder a class.
+  """Writes the files, in one subfolder per class.
 
-  Soft shapes and a little noise: about 100 kB a file, as a photograph has.
+  Soft shapes and a little noise give about 100 kB per file, as photographs do.
   """
   import tensorflow as tf
 
   for seed, name in enumerate(CLASSES):
     (pathlib.Path(folder) / name).mkdir(parents=True)
-    for index in range(FILES_A_CLASS):
+    for index in range(FILES_PER_CLASS):
       shapes = tf.random.stateless_uniform([9, 12, 3], [seed, index])
       pixels = 255.0 * tf.image.resize(shapes, [HEIGHT, WIDTH], "bicubic")
       noise = tf.random.stateless_normal([HEIGHT, WIDTH, 3], [seed, index])

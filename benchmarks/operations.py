@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The time of each kind of operation, from what TensorFlow's profiler wrote."""
+"""The time of each type of operation, measured by TensorFlow's profiler."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-# "resnet20/stem_conv1/Conv2D:_MklNativeConv2D"; with two colons it is one of
-# the profiler's own events.
+# "resnet20/stem_conv1/Conv2D:_MklNativeConv2D". Names with two colons are the
+# profiler's own events.
 _OPERATION = re.compile(r"[^:]+:(\w+)")
 
 
@@ -23,26 +23,26 @@ def profiled(run: Callable[[], None]) -> dict[str, dict[str, float]]:
   """Runs a function under TensorFlow's profiler.
 
   Returns:
-    By the operation's type, `seconds` and `calls`.
+    `seconds` and `calls` for each type of operation.
   """
   with tempfile.TemporaryDirectory() as folder:
     with tf.profiler.experimental.Profile(folder):
       run()
-    (path,) = pathlib.Path(folder).rglob("*.xplane.pb")  # One a machine.
+    (path,) = pathlib.Path(folder).rglob("*.xplane.pb")  # One per machine.
     return times(xplane_pb2.XSpace.FromString(path.read_bytes()))
 
 
 def times(space: Any) -> dict[str, dict[str, float]]:
-  """Sums the time of the operations that the threads of a machine ran.
+  """Sums the time of each type of operation over all threads of a machine.
 
-  An operation that ran while another one waited for it on the same thread is
-  not counted twice: the time is each one's own.
+  If an operation runs inside another one on the same thread, its time counts
+  for itself only, not for the outer operation too.
 
   Args:
     space: the profiler's `XSpace`.
 
   Returns:
-    By the operation's type, `seconds` and `calls`.
+    `seconds` and `calls` for each type of operation.
   """
   totals: dict[str, dict[str, float]] = collections.defaultdict(
     lambda: {"seconds": 0.0, "calls": 0}

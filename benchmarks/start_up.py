@@ -4,10 +4,10 @@
 
     python -m benchmarks.start_up --json=start_up.json
 
-train_loop is its command with the recipe fashion_mnist, until it logs its first
-step: it reads and checks the data, writes its run card and opens TensorBoard.
-`model.fit` is a program that reads the same data, builds the same network, and
-takes one step on an augmented batch.
+train_loop runs its command with the recipe fashion_mnist until it logs its
+first step; it reads and checks the data, writes its run card and opens
+TensorBoard. `model.fit` runs in a program that reads the same data, builds the
+same network, and takes one step on an augmented batch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COLUMNS = (Column("seconds", "seconds", "{:.2f}"),)
 
 
 def our_first_step() -> Record:
-  """Runs the command until it says that its first step is done."""
+  """Runs the command until it logs its first step."""
   start = time.perf_counter()
   with (
     tempfile.TemporaryDirectory() as workdir,
@@ -59,7 +59,7 @@ def our_first_step() -> Record:
 
 
 def first_step_of(contender: Contender) -> Callable[[], Record]:
-  """Returns what times a contender from its start to its first record."""
+  """Returns a function that times a contender's start to its first record."""
 
   def measure() -> Record:
     start = time.perf_counter()

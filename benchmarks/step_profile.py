@@ -1,12 +1,12 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Where the time of train_loop's training step goes, an operation a line.
+"""Where the time of train_loop's training step goes, by type of operation.
 
     python -m benchmarks.step_profile --json=step_profile.json
 
-TensorFlow's profiler over some steps on a constant batch, on a CPU. Operations
-of one step run side by side where they can, so that their times add up to more
-than the step takes; the share is that of their sum.
+Runs some steps on a constant batch under TensorFlow's profiler, on a CPU.
+Operations of one step may run in parallel, so their times add up to more than
+the step takes; the share is the share of that sum.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from benchmarks.harness import Column, Record, Runs
 
 COLUMNS = (
   Column("share", "share", "{:.1%}"),
-  Column("seconds", "ms a step", "{:.2f}", 1000.0),
-  Column("calls", "calls a step", "{:.0f}"),
+  Column("seconds", "ms per step", "{:.2f}", 1000.0),
+  Column("calls", "calls per step", "{:.0f}"),
 )
-# An operation with less than this part of the time is one of the others.
+# Operations below this share of the time are added up as "all others".
 LEAST_SHARE = 0.01
 
 
 def rows(record: Record) -> dict[str, Runs]:
-  """Returns the operations that take most, and the others in one line.
+  """Returns the slowest operations first, and all others in one row.
 
   Args:
-    record: `steps`, and `operations`, by type with `seconds` and `calls`.
+    record: the number of `steps`, and `operations`: `seconds` and `calls` for
+      each type of operation.
   """
   total = sum(found["seconds"] for found in record["operations"].values())
   shown: dict[str, Record] = {}

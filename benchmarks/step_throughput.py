@@ -1,14 +1,15 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Images a second of a training step on a constant batch.
+"""Images per second of a training step on a constant batch.
 
     python -m benchmarks.step_throughput --json=step_throughput.json
 
-Forward, backward and an SGD update with Nesterov momentum, without input,
-logging or checkpoints; ours besides sums its metrics and checks its gradients.
-The arithmetic is counted from the network: three times the 2 x
-multiply-accumulates of its convolutions and dense layers. The peak is that of a
-float32 matrix product in the same process, on a GPU its data sheet's.
+A step is forward, backward and an SGD update with Nesterov momentum, without
+input, logging or checkpoints. train_loop's step also sums its metrics and
+checks its gradients. The arithmetic is counted from the network: 3 passes x 2 x
+the multiply-accumulates of its convolutions and dense layers. The peak is the
+rate of a float32 matrix product in the same process; on a GPU, that of its data
+sheet.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ COLUMNS = (
 
 
 def entrants(precision: str, jit_compile: str) -> list[Contender]:
-  """Returns who is measured; precision is that of all that are tuned."""
+  """Returns the contenders; all tuned ones use this precision."""
   tuned = f"--precision={precision}"
   return [
     contenders.ours(tuned, f"--jit_compile={jit_compile}"),
@@ -51,12 +52,12 @@ def entrants(precision: str, jit_compile: str) -> list[Contender]:
 
 
 def add_cases(parser: argparse.ArgumentParser) -> None:
-  """Adds the flag that says what is trained."""
+  """Adds the flag for the networks to train."""
   parser.add_argument(
     "--cases",
     type=harness.names(CASES),
     default=list(CASES),
-    help=f"of {', '.join(CASES)}, with commas between them (default: all)",
+    help=f"comma-separated, of {', '.join(CASES)} (default: all)",
   )
 
 
@@ -68,20 +69,20 @@ def main() -> None:
   add(
     "--batch_size",
     type=harness.positive,
-    help="images a step; unset: 128, 16 and 256",
+    help="images per step (default: 128, 16 and 256)",
   )
   add(
     "--seconds",
     type=float,
-    # What a call of model.fit costs besides its steps must not count.
+    # Long enough that the fixed cost of calling model.fit does not count.
     default=5.0,
-    help="the least time of a measurement (default %(default)s)",
+    help="shortest time of a measurement (default %(default)s)",
   )
   add(
     "--precision",
     choices=PRECISIONS,
     default="float32",
-    help="of all but what is as installed, and Orbit (default %(default)s)",
+    help="for all but Orbit and those as installed (default %(default)s)",
   )
   add(
     "--jit_compile",

@@ -4,12 +4,12 @@
 
     python -m benchmarks.time_to_accuracy --json=time_to_accuracy.json
 
-train_loop and PyTorch train by the recipe fashion_mnist; `model.fit` trains the
+train_loop and PyTorch train the recipe fashion_mnist. `model.fit` trains the
 same network as Keras' examples do: Adam at 0.001, batches of 128, no
-augmentation. Each is evaluated every half epoch on all 10,000 test images, and
-stops at the highest target or when its epochs are over. Tracing and compiling
-count as time; starting the process, reading the data and evaluating do not.
-Each round has a seed of its own.
+augmentation. Each contender is evaluated every half epoch on all 10,000 test
+images, and stops at the highest target or at the end of its epochs. Tracing and
+compiling count; starting the process, reading the data and evaluating do not.
+Each round uses another seed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.harness import Column, Contender, Record
 
 
 def seconds_to(curve: Sequence[Record], target: float) -> float | None:
-  """Returns when a curve first reached a test accuracy; None is never.
+  """Returns when a curve first reached a test accuracy, or None if never.
 
   Args:
     curve: points with `seconds` and `top1`, in order.
@@ -35,14 +35,14 @@ def seconds_to(curve: Sequence[Record], target: float) -> float | None:
 
 
 def key_of(target: float) -> str:
-  """Returns the name that a target's seconds have in a record."""
+  """Returns the key of a target's seconds in a record."""
   return f"seconds_to_{target:g}"
 
 
 def racer(
   contender: Contender, targets: Sequence[float], *, seconds: float
 ) -> Callable[[], Record]:
-  """Returns what trains a contender once, with the next seed each time."""
+  """Returns a function that trains a contender with the next seed."""
   seeds = iter(range(2**31))
 
   def measure() -> Record:
@@ -60,7 +60,7 @@ def racer(
 
 
 def entrants(options: argparse.Namespace) -> list[Contender]:
-  """Returns who is measured."""
+  """Returns the contenders."""
   own = [f"--epochs={options.epochs}"] if options.epochs else []
   keras = f"--epochs={options.keras_epochs}"
   return [
@@ -71,11 +71,11 @@ def entrants(options: argparse.Namespace) -> list[Contender]:
 
 
 def columns(targets: Sequence[float]) -> list[Column]:
-  """Returns a column a target, and the best accuracy."""
+  """Returns a column per target, the best accuracy and the whole time."""
   return [
     *(Column(key_of(t), f"seconds to {t:.1%}") for t in targets),
     Column("best_top1", "best top-1", "{:.2%}"),
-    Column("seconds", "seconds in all"),
+    Column("seconds", "seconds in total"),
   ]
 
 
@@ -88,20 +88,20 @@ def main() -> None:
     type=float,
     nargs="+",
     default=[0.93, 0.94],
-    help="test accuracies (default %(default)s); the ratio is of the first",
+    help="test accuracies (default %(default)s); the ratio is for the first",
   )
-  add("--epochs", type=float, help="of the recipe; unset is its own number")
+  add("--epochs", type=float, help="epochs (default: the recipe's)")
   add(
     "--keras_epochs",
     type=float,
     default=20.0,
-    help="when model.fit gives up (default %(default)s)",
+    help="epochs of model.fit (default %(default)s)",
   )
   add(
     "--limit_seconds",
     type=float,
     default=3600.0,
-    help="how long one training may take (default %(default)s)",
+    help="longest time of one training (default %(default)s)",
   )
   options = parser.parse_args()
   report = harness.Report("time_to_accuracy", options, harness.machine())

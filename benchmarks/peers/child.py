@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The frame of a peer's process: its flags, its turns, and what it reports."""
+"""What all peers share: their flags, their turns and their records."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ Task = Callable[[argparse.Namespace], Measure]
 
 
 def main(description: str | None, tasks: Mapping[str, Task]) -> None:
-  """Runs a peer: sets up the task that the flags name, then measures in turns.
+  """Runs a peer: sets up the task named by --task, then measures in turns.
 
   Args:
     description: for --help.
-    tasks: from a name to a function that sets up and returns what measures.
+    tasks: for each name, a function that sets up and returns a function that
+      measures once.
   """
   options = _parser(description, tasks).parse_args()
   measure = tasks[options.task](options)
@@ -49,26 +50,35 @@ def _parser(
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   add = parser.add_argument
-  add("--task", choices=tasks, default=next(iter(tasks)), help="what to time")
-  add("--case", choices=CASES, default="resnet20", help="what to train")
-  add("--batch_size", type=int, help="images a step; unset is the case's own")
-  add("--steps", type=int, help="steps of an epoch; unset is the case's own")
-  add("--seconds", type=float, default=1.0, help="the least time to measure")
+  add(
+    "--task", choices=tasks, default=next(iter(tasks)), help="what to measure"
+  )
+  add(
+    "--case", choices=CASES, default="resnet20", help="which network to train"
+  )
+  add("--batch_size", type=int, help="images per step; default: the case's")
+  add("--steps", type=int, help="steps per epoch; default: the case's")
+  add("--seconds", type=float, default=1.0, help="shortest time to measure")
   add("--precision", default="float32", help="as train_loop's flag")
   add("--jit_compile", choices=("true", "false"), default="false")
   add("--compile", action="store_true", help="torch.compile the network")
   add("--tuned", action="store_true", help="model.fit with steps_per_execution")
-  add("--at_once", type=int, default=1, help="parts of a batch, ours alone")
-  add("--pad_crop", type=int, default=0, help="shift by up to so many pixels")
-  add("--epochs", type=float, help="how many to train; unset: the recipe's")
-  add("--folder", help="of JPEG files, a folder a class, or of TFRecord files")
+  add(
+    "--at_once",
+    type=int,
+    default=1,
+    help="micro-batches in parallel; ours only",
+  )
+  add("--pad_crop", type=int, default=0, help="shift by up to this many pixels")
+  add("--epochs", type=float, help="epochs; default: the recipe's")
+  add("--folder", help="of JPEG files by class, or of TFRecord files")
   add("--target", type=float, default=1.0, help="stop at this test accuracy")
-  add("--seed", type=int, default=0, help="of weights and order")
+  add("--seed", type=int, default=0, help="seed of weights and order")
   return parser
 
 
 def case_of(options: argparse.Namespace) -> Case:
-  """Returns the case that the flags name, with the batch they ask for."""
+  """Returns the case named by --case, with --batch_size if it is given."""
   case = CASES[options.case]
   batch_size = options.batch_size or case.batch_size
   return dataclasses.replace(case, batch_size=batch_size)
@@ -83,15 +93,15 @@ def step_rate(
   peak: Callable[[], float],
   seconds: float,
 ) -> Measure:
-  """Returns what measures the rate of a training step.
+  """Returns a function that measures the speed of a training step.
 
   Args:
-    run: takes a number of training steps and waits for them.
-    case: what is trained.
+    run: runs a number of training steps and waits for them.
+    case: the network and batch that are trained.
     macs: multiply-accumulates of a forward pass over one image.
-    parameters: how many the network has.
+    parameters: the number of the network's parameters.
     peak: measures the machine's peak, in FLOP/s.
-    seconds: the least time to measure.
+    seconds: the shortest time to measure.
   """
   run(case.steps)  # Traces, compiles, and fills the caches.
   timed = Timed(run, steps=case.steps, seconds=seconds)
@@ -123,7 +133,7 @@ def keras_step_rate(
   peak: Callable[[], float],
   seconds: float,
 ) -> Measure:
-  """As `step_rate`, of a functional model of any Keras."""
+  """Returns `step_rate` of a functional model of any Keras version."""
   return step_rate(
     run,
     case=case,
@@ -135,7 +145,7 @@ def keras_step_rate(
 
 
 class Timed:
-  """Times a number of steps that is large enough: a multiple of the first."""
+  """Times steps, and increases their number until they take long enough."""
 
   def __init__(
     self, run: Callable[[int], None], *, steps: int, seconds: float
@@ -145,7 +155,7 @@ class Timed:
     self._seconds = seconds
 
   def __call__(self) -> float:
-    """Returns the seconds a step takes."""
+    """Returns the seconds per step."""
     while True:
       start = time.perf_counter()
       self._run(self._steps)
@@ -172,13 +182,13 @@ def input_rate(
   seconds: float,
   cores: int | None = None,
 ) -> Measure:
-  """Returns what measures the rate of an input pipeline.
+  """Returns a function that measures the speed of an input pipeline.
 
   Args:
-    run: takes a number of batches.
-    batch_size: images a batch.
-    seconds: the least time to measure.
-    cores: how many the pipeline may use; None is all.
+    run: reads a number of batches.
+    batch_size: images per batch.
+    seconds: the shortest time to measure.
+    cores: the number of cores that the pipeline may use; None is all.
   """
   cores = cores or os.cpu_count() or 1
   run(2)
@@ -196,7 +206,7 @@ def input_rate(
 
 
 class Race:
-  """The way to a test accuracy; evaluation takes no time in it."""
+  """Records accuracy over training time; evaluation does not count."""
 
   def __init__(self, target: float) -> None:
     self._target = target
@@ -210,12 +220,12 @@ class Race:
     return any(point["top1"] >= self._target for point in self._curve)
 
   def trained(self, steps: int, seconds: float) -> None:
-    """Notes steps, and the seconds that they took."""
+    """Records trained steps and the seconds that they took."""
     self._steps += steps
     self._seconds += seconds
 
   def evaluated(self, top1: float) -> None:
-    """Notes the accuracy at this point."""
+    """Records the accuracy at this point."""
     self._curve.append(
       {"step": self._steps, "seconds": self._seconds, "top1": top1}
     )
@@ -226,12 +236,12 @@ class Race:
     evaluate: Callable[[], float],
     parts: Iterable[int],
   ) -> None:
-    """Trains and evaluates in turns.
+    """Trains and evaluates in turns until the target is reached.
 
     Args:
-      train: takes a number of steps and waits for them.
+      train: runs a number of steps and waits for them.
       evaluate: returns the test accuracy.
-      parts: the steps between two evaluations.
+      parts: the number of steps before each evaluation.
     """
     for steps in parts:
       start = time.perf_counter()
@@ -251,6 +261,6 @@ class Race:
 
 
 def peak_rss_bytes() -> int:
-  """Returns the most memory that this process ever held."""
+  """Returns the largest memory that this process has used."""
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return peak if sys.platform == "darwin" else 1024 * peak

@@ -4,11 +4,16 @@
 
     python -m benchmarks.peers.keras_fit --task=step --case=resnet20
 
-Tasks: `step`, the training step on a constant batch; on the recipe's network
-and data, `epoch`, an epoch with augmentation by Keras' layers, `accuracy`, the
-way to a test accuracy, and `first_step`; `input`, small images alone, and
-`jpeg`, JPEG files alone. With --tuned many steps run in a call
-(steps_per_execution) and XLA is as --jit_compile says; else Keras decides.
+Tasks:
+- `step`: the training step on a constant batch
+- `epoch`: an epoch of the recipe, augmented by Keras' layers
+- `accuracy`: seconds to a test accuracy, with the recipe's network and data
+- `first_step`: the first step, with the recipe's network and data
+- `input`: the input of small images alone
+- `jpeg`: the input of JPEG files alone
+
+With --tuned, many steps run per call (steps_per_execution), and --jit_compile
+turns XLA on or off; without it, Keras decides.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from benchmarks import recipe as recipe_lib
 from benchmarks.cases import Case
 from benchmarks.peers import child, keras_networks, reading
 
-# Of Keras' own examples of convolutional networks.
+# As in Keras' own examples of convolutional networks.
 EXAMPLES_BATCH_SIZE = 128
 
 
@@ -55,8 +60,8 @@ def step(options: argparse.Namespace) -> child.Measure:
   tf.keras.mixed_precision.set_global_policy(options.precision)
   case = child.case_of(options)
   model = compiled(options, case, _sgd(), steps_per_execution=case.steps)
-  # Of one batch there is nothing to tune, and the end of an iterator may wait
-  # for the thread that would until ten seconds are over.
+  # With one constant batch there is nothing to tune, and closing an iterator
+  # waits up to ten seconds for the autotune thread.
   untuned = tf.data.Options()
   untuned.autotune.enabled = False
   batches = tf.data.Dataset.from_tensors(case.batch()).repeat()
@@ -120,10 +125,10 @@ def shuffled(recipe: recipe_lib.Recipe) -> tf.data.Dataset:
 
 
 def epoch(options: argparse.Namespace) -> child.Measure:
-  """Times an epoch of the recipe's data, neither logged nor saved.
+  """Times an epoch of the recipe's data, without logging or saving.
 
-  From its begin to its end, as Keras tells them: the end of its iterator, which
-  may wait for the thread that tunes it, does not count.
+  Measured between Keras' own callbacks, so that closing the iterator, which may
+  wait for the autotune thread, does not count.
   """
   recipe = recipe_lib.of(options)
   steps = options.steps or recipe.case.steps
@@ -145,16 +150,16 @@ class _Stopwatch(tf.keras.callbacks.Callback):
   """Times an epoch."""
 
   def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-    """Starts."""
+    """Starts the clock."""
     self._start = time.perf_counter()
 
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-    """Stops."""
+    """Stops the clock."""
     self.epoch_seconds = time.perf_counter() - self._start
 
 
 def accuracy(options: argparse.Namespace) -> child.Measure:
-  """Trains as Keras' examples do: Adam at 0.001, pixels only normalised."""
+  """Trains as Keras' examples do: Adam at 0.001, no augmentation."""
   recipe = recipe_lib.of(options, f"--global_batch_size={EXAMPLES_BATCH_SIZE}")
   test = (recipe.test.images, recipe.test.labels)
 
@@ -179,7 +184,7 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
 
 
 class _Clock(tf.keras.callbacks.Callback):
-  """Tells a race what `model.fit` is at."""
+  """Reports the progress of `model.fit` to a race."""
 
   def __init__(self, race: child.Race, *, steps: int) -> None:
     super().__init__()
@@ -192,11 +197,11 @@ class _Clock(tf.keras.callbacks.Callback):
     self._start = time.perf_counter()
 
   def on_test_begin(self, logs: Any = None) -> None:
-    """Stops it for the evaluation."""
+    """Stops the clock for the evaluation."""
     self._race.trained(self._steps, time.perf_counter() - self._start)
 
   def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-    """Notes the accuracy."""
+    """Records the accuracy."""
     self._race.evaluated(float(logs["val_accuracy"]))
     self.model.stop_training = self._race.won
 
@@ -214,7 +219,7 @@ def first_step(options: argparse.Namespace) -> child.Measure:
 
 
 def input_alone(options: argparse.Namespace) -> child.Measure:
-  """Times the augmented small images with nothing behind them."""
+  """Times the input of augmented small images, without training."""
   recipe = recipe_lib.of(options)
   batches = augmented(recipe).repeat().prefetch(tf.data.AUTOTUNE)
   return child.input_rate(
@@ -225,14 +230,14 @@ def input_alone(options: argparse.Namespace) -> child.Measure:
 
 
 def jpeg(options: argparse.Namespace) -> child.Measure:
-  """Times `image_dataset_from_directory`, cropped to 224 and flipped."""
+  """Times `image_dataset_from_directory`, with random crops and flips."""
   augment = tf.keras.Sequential(
     [
       tf.keras.layers.RandomCrop(jpegs.IMAGE_SIZE, jpegs.IMAGE_SIZE),
       tf.keras.layers.RandomFlip("horizontal"),
     ]
   )
-  # As Keras' guides have it: read at a little more than the size to crop.
+  # As in Keras' guides: read images a little larger than the crop.
   larger = (jpegs.IMAGE_SIZE * 8 // 7, jpegs.IMAGE_SIZE * 8 // 7)
   batches = tf.keras.utils.image_dataset_from_directory(
     options.folder,

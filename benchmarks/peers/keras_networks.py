@@ -1,10 +1,11 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The networks as a Keras user writes them, of Keras' own layers alone.
+"""The networks as a Keras user writes them, with Keras' own layers only.
 
-The same layers in the same order as in `train_loop.models`, with the same
-number of parameters; BatchNormalization is Keras' own. Keras is an argument,
-so that Keras 3 (`tf.keras`) and legacy Keras (`tf_keras`) build alike.
+They have the same layers in the same order as in `train_loop.models`, and the
+same number of parameters; BatchNormalization is Keras' own. The Keras module is
+an argument, so that Keras 3 (`tf.keras`) and legacy Keras (`tf_keras`) build
+the same network.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ def network(keras: Any, case: Case) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-  """The pieces that the networks are made of."""
+  """The building blocks of the networks."""
 
   keras: Any
 
   def conv_bn(
     self, x: Any, filters: int, size: int, strides: int = 1, relu: bool = True
   ) -> Any:
-    """Convolution without a bias, BatchNormalization, and a ReLU."""
+    """Adds a convolution without bias, BatchNormalization, and a ReLU."""
     keras = self.keras.layers
     x = keras.Conv2D(filters, size, strides, padding="same", use_bias=False)(x)
     x = keras.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
@@ -71,7 +72,7 @@ class Layers:
 
 
 def resnet8(layers: Layers, x: Any, width: int = 32) -> Any:
-  """The recipe's network: three stages of one block, each after a mean."""
+  """The recipe's network: three stages of average pooling and one block."""
   x = layers.conv_bn(layers.conv_bn(x, 8, 3), 16, 3)
   for stage in range(3):
     filters = width * 2**stage
@@ -90,8 +91,8 @@ def resnet20(layers: Layers, x: Any) -> Any:
       shortcut = x
       if strides > 1:
         shortcut = layers.keras.layers.AveragePooling2D(1, 2)(x)
-        # The new channels are zeros: Keras pads where height stands, so the
-        # channels trade places with it.
+        # Pads with zero channels. Keras only pads height and width, so swap
+        # channels and height, pad, and swap back.
         shortcut = layers.keras.layers.Permute((3, 2, 1))(shortcut)
         shortcut = layers.keras.layers.ZeroPadding2D(((0, filters // 2), 0))(
           shortcut

@@ -4,9 +4,9 @@
 
     python -m benchmarks.peers.orbit_way --task=step --case=resnet20
 
-Tasks: `step`, the training step on a constant batch: a `StandardTrainer`, whose
-loop is in the graph, with the optimizer, layers and metrics of the Keras that
-Orbit itself uses.
+Task `step`: the training step on a constant batch, by a `StandardTrainer`,
+whose loop is in the graph, with optimizer, layers and metrics of legacy Keras,
+which Orbit itself uses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.peers import child, keras_networks
 
 
 class Trainer(orbit.StandardTrainer):
-  """The trainer that Orbit's own examples show."""
+  """A trainer as in Orbit's own examples."""
 
   def __init__(self, model: Any, optimizer: Any, dataset: Any) -> None:
     self._strategy = tf.distribute.get_strategy()
@@ -34,7 +34,7 @@ class Trainer(orbit.StandardTrainer):
     self._top1 = tf_keras.metrics.SparseCategoricalAccuracy("top1")
 
   def train_loop_begin(self) -> None:
-    """Empties the metrics."""
+    """Resets the metrics."""
     self._loss.reset_states()
     self._top1.reset_states()
 

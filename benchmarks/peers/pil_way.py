@@ -1,10 +1,11 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""PIL, as PyTorch's data loaders use it: one process, held on one core.
+"""PIL, as PyTorch's data loaders use it: one process on one core.
 
     python -m benchmarks.peers.pil_way --task=jpeg --folder=FOLDER
 
-Tasks: `jpeg`, JPEG files, cropped at random, resized to 224 and flipped.
+Task `jpeg`: the input of JPEG files, with random crops resized to 224, and
+flips.
 """
 
 from __future__ import annotations

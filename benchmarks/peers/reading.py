@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a `tf.data.Dataset` as a training loop does: in the graph."""
+"""Reads a `tf.data.Dataset` in the graph, as a training loop does."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import tensorflow as tf
 
 
 def reader(dataset: tf.data.Dataset) -> Callable[[int], None]:
-  """Returns what takes a number of batches from an endless dataset."""
+  """Returns a function that reads a number of batches of a dataset."""
   iterator = iter(dataset)
 
   @tf.function
   def read(batches: tf.Tensor) -> tf.Tensor:
     last = tf.constant(0, tf.int32)
     for _ in tf.range(batches):
-      # One number of each batch, so that it is needed.
+      # Uses each batch, so that TensorFlow cannot leave it out.
       last += tf.size(tf.nest.flatten(next(iterator))[0])
     return last
 

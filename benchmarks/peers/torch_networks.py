@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The networks as a PyTorch user writes them, in the manner of torchvision."""
+"""The networks as a PyTorch user writes them, in the style of torchvision."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def basic(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class HalvingMean(nn.Module):
-  """The mean of 2 x 2 pixels, of 3 x 3 where the side is odd."""
+  """Averages 2 x 2 pixels, or 3 x 3 if the side is odd."""
 
   def forward(self, x: torch.Tensor) -> torch.Tensor:
     """Halves height and width."""
@@ -108,7 +108,7 @@ class HalvingMean(nn.Module):
 
 
 def resnet8(channels: int, width: int = 32) -> tuple[nn.Module, int]:
-  """The recipe's network: three stages of one block, each after a mean."""
+  """The recipe's network: three stages of average pooling and one block."""
   inputs = 16
   parts: list[nn.Module] = [conv_bn(channels, 8, 3), conv_bn(8, inputs, 3)]
   for stage in range(3):

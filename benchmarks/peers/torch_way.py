@@ -4,8 +4,8 @@
 
     python -m benchmarks.peers.torch_way --task=step --case=resnet20
 
-Tasks: `step`, the training step on a constant batch, and `accuracy`, the way to
-a test accuracy by our recipe.
+Tasks: `step`, the training step on a constant batch; `accuracy`, seconds to a
+test accuracy by train_loop's recipe.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ DTYPES = {
 
 
 def device() -> str:
-  """Returns where PyTorch trains."""
+  """Returns the device that PyTorch trains on."""
   return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def network(case: Case) -> nn.Module:
-  """Builds the case's network where it is trained, channels last."""
-  # Any, for PyTorch's types know no `to` with memory_format.
+  """Builds the case's network on its device, channels last."""
+  # Any, because PyTorch's types do not know `to` with memory_format.
   model: Any = torch_networks.network(case).to(device())
   return model.to(memory_format=torch.channels_last)
 
 
 def to_device(images: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:
-  """Returns NumPy's batch as PyTorch trains on it: [b, c, h, w], int64."""
+  """Returns a NumPy batch as tensors: images [b, c, h, w], labels int64."""
   pixels = torch.from_numpy(images).permute(0, 3, 1, 2).to(device())
   return (
     pixels.contiguous(memory_format=torch.channels_last),
@@ -61,7 +61,7 @@ def forward_macs(model: nn.Module, images: torch.Tensor) -> int:
 
 
 def count_variables(model: nn.Module) -> int:
-  """Returns the number of parameters, BatchNorm's statistics among them."""
+  """Returns the number of parameters, including BatchNorm's statistics."""
   return sum(
     tensor.numel()
     for name, tensor in model.state_dict().items()
@@ -70,7 +70,7 @@ def count_variables(model: nn.Module) -> int:
 
 
 class Step:
-  """A training step, with the sums of loss and hits kept on the device."""
+  """A training step that sums loss and hits on the device."""
 
   def __init__(
     self,
@@ -115,7 +115,7 @@ class Step:
 def sgd(
   model: nn.Module, *, learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-  """Returns SGD with Nesterov momentum; decay on kernels alone."""
+  """Returns SGD with Nesterov momentum and weight decay on kernels only."""
   kernels = [p for p in model.parameters() if p.dim() > 1]
   others = [p for p in model.parameters() if p.dim() <= 1]
   groups: Sequence[dict[str, Any]] = [
@@ -126,18 +126,18 @@ def sgd(
 
 
 class ConvolutionMuon(torch.optim.Muon):
-  """PyTorch's Muon, which is for matrices, on convolutions' kernels."""
+  """PyTorch's Muon, which takes matrices, for convolutions' kernels."""
 
   def __init__(self, kernels: Sequence[nn.Parameter], **options: Any) -> None:
     self._kernels = kernels
-    # They share the kernels' memory: a channels-last kernel is its matrix.
+    # The matrices share the memory of the channels-last kernels.
     self._matrices = [nn.Parameter(as_matrix(k.detach())) for k in kernels]
     super().__init__(self._matrices, **options)
 
   def step(self, closure: Any = None) -> Any:
     """Takes a step with the kernels' gradients."""
     for kernel, matrix in zip(self._kernels, self._matrices):
-      assert kernel.grad is not None  # It comes after backward().
+      assert kernel.grad is not None  # backward() has set it.
       matrix.grad = as_matrix(kernel.grad)
     return super().step(closure)
 
@@ -150,12 +150,12 @@ def as_matrix(kernel: torch.Tensor) -> torch.Tensor:
 def muon(
   model: nn.Module, *, learning_rate: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
-  """Returns Muon for the convolutions and SGD for all else, as ours."""
+  """Returns Muon for convolutions and SGD for all else, as train_loop does."""
   parameters = list(model.parameters())
   decayed = [p for p in parameters if p.dim() == 2]
   others = [p for p in parameters if p.dim() < 2]
   heavy_ball: dict[str, Any] = {"momentum": 0.9, "nesterov": True}
-  # SGD's decay passes through its momentum, which makes it ten times as large.
+  # SGD's momentum of 0.9 makes its decay ten times as large.
   groups: Sequence[dict[str, Any]] = [
     {"params": decayed, "weight_decay": weight_decay * 0.1},
     {"params": others, "weight_decay": 0.0},
@@ -199,7 +199,7 @@ def step(options: argparse.Namespace) -> child.Measure:
   )
 
 
-# What this peer knows of the recipe's settings; the others it reads.
+# Settings of the recipe that this peer supports only with these values.
 KNOWN = {
   "schedule": "linear",
   "optimizer": "muon",
@@ -217,18 +217,18 @@ KNOWN = {
 
 
 def require_known(recipe: recipe_lib.Recipe) -> None:
-  """Raises ValueError where the recipe asks for what is not written here."""
+  """Raises ValueError if this peer does not support the recipe."""
   for name, value in KNOWN.items():
     found = recipe.values[name].value
     if found != value:
       raise ValueError(
-        f"PyTorch's side of the recipe has {name} {value!r}, the recipe "
-        f"{found!r}: write it in benchmarks/peers/torch_way.py"
+        f"{name} must be {value!r} for PyTorch, the recipe has {found!r}: "
+        "add it to benchmarks/peers/torch_way.py"
       )
 
 
 def initialize(model: nn.Module) -> None:
-  """Starts as train_loop does: Glorot's kernels, and branches at γ = 0."""
+  """Initializes as train_loop does: Glorot kernels, zero γ in branches."""
   for module in model.modules():
     if isinstance(module, (nn.Conv2d, nn.Linear)):
       nn.init.xavier_uniform_(module.weight)
@@ -239,7 +239,7 @@ def initialize(model: nn.Module) -> None:
 
 
 def rate_at(step: int, recipe: recipe_lib.Recipe) -> float:
-  """Returns the learning rate of a step, as a share of the peak."""
+  """Returns the learning rate of a step, as a fraction of the peak."""
   warmup = recipe.config.schedule.warmup_steps
   if step < warmup:
     return (step + 1) / warmup
@@ -247,7 +247,7 @@ def rate_at(step: int, recipe: recipe_lib.Recipe) -> float:
 
 
 class Batches:
-  """The training data, erased, in memory."""
+  """The training data in memory, with random erasing."""
 
   def __init__(self, recipe: recipe_lib.Recipe) -> None:
     self._images, self._labels = to_device(
@@ -258,7 +258,7 @@ class Batches:
     self._order = torch.empty(0, dtype=torch.int64, device=device())
 
   def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the next batch; batches run on across the ends of epochs."""
+    """Returns the next batch; a batch may span two epochs."""
     if len(self._order) < self._batch_size:
       new = torch.randperm(len(self._labels), device=device())
       self._order = torch.cat([self._order, new])
@@ -293,7 +293,7 @@ def erased(images: torch.Tensor, probability: float) -> torch.Tensor:
 
 
 def resized(images: torch.Tensor, image_size: int | None) -> torch.Tensor:
-  """Resizes to a height, each pixel counted; None leaves the images."""
+  """Resizes to a height, with antialiasing; None leaves the images."""
   if image_size is None or image_size == images.shape[2]:
     return images
   _, _, height, width = images.shape
@@ -321,7 +321,7 @@ def top1(
 
 
 def accuracy(options: argparse.Namespace) -> child.Measure:
-  """Trains by our recipe until the target is reached, or to its end."""
+  """Trains train_loop's recipe until the target is reached, or to its end."""
   recipe = recipe_lib.of(options)
   require_known(recipe)
   test = to_device(recipe.test.images, recipe.test.labels)
