@@ -9,7 +9,7 @@ import threading
 
 from absl import logging
 
-from data.sources.encoded import EncodedSource
+from data.sources.encoded import AnySource
 
 
 class BadImages:
@@ -28,7 +28,7 @@ class BadImages:
   def __len__(self) -> int:
     return len(self._places)
 
-  def note(self, source: EncodedSource, index: int) -> None:
+  def note(self, source: AnySource, index: int) -> None:
     """Notes an example of a source."""
     place = source.place(index)
     with self._lock:

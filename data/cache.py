@@ -20,9 +20,8 @@ import psutil
 import tensorflow as tf
 from absl import logging
 
-from data import pipeline, reading
+from data import reading
 from data.images import netpbm
-from data.pipeline import OnBadImage
 from data.preparation import convert
 from data.sources import tfrecord, user_cache
 from data.sources.encoded import AnySource, Contents, EncodedSource, Records
@@ -43,7 +42,7 @@ def cached(
   random_crops: bool = False,
   eval_resize: int = 0,
   replace: bool,
-  on_bad_image: OnBadImage | None = None,
+  on_bad_image: reading.OnBadImage | None = None,
 ) -> AnySource:
   """Keeps a source's images in memory or on disk.
 
@@ -83,7 +82,7 @@ def cached(
   examples = _encoded(source)
   if not random_crops:
     what = f"{image_size} {eval_resize} {replace} {on_bad_image is not None}"
-    crops = pipeline.central_crops(
+    crops = reading.central_crops(
       source,
       image_size=image_size,
       eval_resize=eval_resize,
@@ -106,7 +105,7 @@ def cached(
 def _encoded(source: EncodedSource) -> Iterator[tuple[bytes, int]]:
   """Yields the encoded images and their labels."""
   indices = tf.data.Dataset.range(source.num_examples)
-  contents = pipeline.mapped(indices, reading.make_read(source.examples))
+  contents = reading.mapped(indices, reading.make_read(source.examples))
   return zip(contents.as_numpy_iterator(), map(int, source.labels))
 
 

@@ -16,8 +16,8 @@ from data.augmentation import Augmentation
 from data.bad_images import BadImages
 from data.fields import check, setting
 from data.names import CACHES
-from data.sources.encoded import AnySource, EncodedSource, require_sizes
-from data.sources.source import DataError, Source
+from data.sources.encoded import AnySource
+from data.sources.source import DataError
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -94,14 +94,13 @@ class Inputs:
   def __post_init__(self) -> None:
     check(self)
     for source in (self.train, self.validation):
-      require_sizes(
-        source,
+      source.require_sizes(
         image_size=self.image_size,
         random_resized_crop=self.augmentation.random_resized_crop,
         eval_resize=self.eval_resize,
       )
     self.augmentation.require_fits(self.image_shape)
-    if self.cache == "disk" and isinstance(self.train, Source):
+    if self.cache == "disk" and None not in self.train.image_shape:
       raise DataError(
         f"cache must not be disk for {self.train.name}, which is in memory"
       )
@@ -149,11 +148,11 @@ class Inputs:
     return self._eval_dataset(near)
 
   def bad_image(self, steps: range) -> DataError | None:
-    """Returns what names an image that cannot be decoded, or None.
+    """Returns an error that names an image that cannot be decoded, or None.
 
     Args:
-      steps: in whose batches, or soon after, it is; none where it is among the
-        images to evaluate.
+      steps: the steps whose batches, or those soon after, may hold it; if
+        empty, the evaluation images may.
     """
     if not steps:
       return self._first_bad(self.validation, self._eval_dataset)
@@ -185,9 +184,7 @@ class Inputs:
   def _first_bad(
     self, source: AnySource, dataset_of: Callable[..., tf.data.Dataset]
   ) -> DataError | None:
-    """Returns what names the first bad image that a dataset comes by."""
-    if not isinstance(source, EncodedSource):
-      return None
+    """Returns an error that names the first undecodable image, or None."""
     found: list[int] = []
     for _ in dataset_of(source, on_bad_image=found.append):
       if found:
@@ -200,7 +197,7 @@ class Inputs:
     )
 
   def _note(self, source: AnySource) -> Callable[[int], None] | None:
-    if not self.bad_images or not isinstance(source, EncodedSource):
+    if not self.bad_images:
       return None
     return functools.partial(BadImages(self.bad_images).note, source)
 
@@ -209,13 +206,12 @@ class Inputs:
   ) -> tf.data.Dataset:
     from data import pipeline
 
-    if isinstance(source, EncodedSource):
-      options.setdefault("on_bad_image", self._note(source))
-      options["image_size"] = self.image_size
+    options.setdefault("on_bad_image", self._note(source))
     return pipeline.train_dataset(
       source,
       global_batch_size=self.global_batch_size,
       seed=self.seed,
+      image_size=self.image_size,
       augmentation=self.augmentation,
       input_threads=self.input_threads,
       **options,
@@ -224,13 +220,12 @@ class Inputs:
   def _eval_dataset(self, source: AnySource, **options: Any) -> tf.data.Dataset:
     from data import pipeline
 
-    if isinstance(source, EncodedSource):
-      options.setdefault("on_bad_image", self._note(source))
-      options["image_size"] = self.image_size
-      options["eval_resize"] = self.eval_resize
+    options.setdefault("on_bad_image", self._note(source))
     return pipeline.eval_dataset(
       source,
       batch_size=self.global_batch_size,
+      image_size=self.image_size,
+      eval_resize=self.eval_resize,
       input_threads=self.input_threads,
       **options,
     )

@@ -1,17 +1,117 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reading one example, as graph operations."""
+"""Encoded images, read and decoded one at a time as graph operations."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from data.sources.encoded import Contents, Examples, Files
+from data.images import decode
+from data.sources.encoded import Contents, EncodedSource, Examples, Files
 
+Batch = dict[str, tf.Tensor]
+Load = Callable[[Batch], Batch]
 Read = Callable[[tf.Tensor], tf.Tensor]
+# Called with the index of an example that cannot be decoded.
+OnBadImage = Callable[[int], None]
+
+# A bad training image is replaced by the first good one among the next 8.
+_REPLACEMENTS = 8
+_CORES = os.cpu_count() or 1
+# Several examples are in flight per thread: with only one, threads stand idle a
+# sixth of the time, since what follows a finished example takes a while to
+# start.
+_EXAMPLES_PER_THREAD = 4
+
+
+def central_crops(
+  source: EncodedSource,
+  *,
+  image_size: int,
+  eval_resize: int = 0,
+  replace: bool,
+  on_bad_image: OnBadImage | None,
+  input_threads: int = 0,
+) -> tf.data.Dataset:
+  """Decodes the middle of each image once, in the source's order.
+
+  Args:
+    source: the examples.
+    image_size: height and width of the result.
+    eval_resize: as of `pipeline.eval_dataset`.
+    replace: whether a bad image is replaced as in training; if not, it is left
+      out.
+    on_bad_image: as of `decoded`.
+    input_threads: as of `decoded`.
+
+  Returns:
+    Examples {"image": [image_size, image_size, channels] uint8,
+    "label": [] int32}.
+
+  Raises:
+    DataError: image_size or eval_resize is out of range.
+  """
+  indices = tf.data.Dataset.range(source.num_examples)
+  examples = decoded(
+    indices.map(lambda index: {"index": index}),
+    source,
+    image_size=image_size,
+    eval_resize=eval_resize,
+    replace=replace,
+    on_bad_image=on_bad_image,
+    input_threads=input_threads,
+  )
+  if on_bad_image is not None:
+    examples = examples.filter(lambda example: example["index"] >= 0)
+  return examples.map(image_and_label)
+
+
+def decoded(
+  examples: tf.data.Dataset,
+  source: EncodedSource,
+  *,
+  image_size: int,
+  eval_resize: int = 0,
+  replace: bool,
+  on_bad_image: OnBadImage | None,
+  input_threads: int = 0,
+) -> tf.data.Dataset:
+  """Adds image and label to examples of an encoded source.
+
+  Args:
+    examples: {"index": [] int64}, and what `Augmentation.draws` added.
+    source: the examples.
+    image_size: height and width of the result.
+    eval_resize: as of `pipeline.eval_dataset`.
+    replace: whether a bad image is replaced by the first good one among the
+      next 8; if not, its index becomes -1.
+    on_bad_image: called with the index of each image that cannot be decoded;
+      None fails instead, with TensorFlow's error.
+    input_threads: threads that prepare batches; 0 is one per core.
+
+  Returns:
+    The examples with "image", [image_size, image_size, channels] uint8, and
+    "label", [] int32; without the draws that decoding uses.
+
+  Raises:
+    DataError: image_size or eval_resize is out of range.
+  """
+  source.require_sizes(image_size=image_size, eval_resize=eval_resize)
+  load = _make_load(source, image_size=image_size, eval_resize=eval_resize)
+  if on_bad_image is not None:
+    candidates = _REPLACEMENTS if replace else 1
+    load = _replacing(load, source, image_size, candidates, on_bad_image)
+  return mapped(examples, load, _EXAMPLES_PER_THREAD * input_threads)
+
+
+def image_and_label(examples: Batch) -> Batch:
+  """Returns the part of examples that a model is given."""
+  return {"image": examples["image"], "label": examples["label"]}
 
 
 def make_read(examples: Examples) -> Read:
@@ -22,16 +122,16 @@ def make_read(examples: Examples) -> Read:
 
   Returns:
     A function of an index, [] int64, to the bytes of the image, [] string.
-    TensorFlow raises where the file is missing or a record's checksum is wrong.
+    TensorFlow raises if the file is missing or a record's checksum is wrong.
   """
   if isinstance(examples, Contents):
-    contents = _on_host(examples.contents)
+    contents = on_host(examples.contents)
     return lambda index: tf.gather(contents, index)
   if isinstance(examples, Files):
-    paths = _on_host(np.array(examples.paths, object))
+    paths = on_host(np.array(examples.paths, object))
     return lambda index: tf.io.read_file(tf.gather(paths, index))
-  shards = _on_host(np.array(examples.shards, object))
-  shard, offset = _on_host(examples.shard), _on_host(examples.offset)
+  shards = on_host(np.array(examples.shards, object))
+  shard, offset = on_host(examples.shard), on_host(examples.offset)
   features = {examples.image_feature: tf.io.FixedLenFeature([], tf.string)}
 
   def read_record(index: tf.Tensor) -> tf.Tensor:
@@ -39,7 +139,7 @@ def make_read(examples: Examples) -> Read:
     variant = tf.raw_ops.TFRecordDatasetV2(
       filenames=tf.gather(shards, tf.gather(shard, index))[tf.newaxis],
       compression_type="",
-      # None: a buffer would only be one more place to copy the record from.
+      # No buffer: it would only be one more place to copy the record from.
       buffer_size=tf.constant(0, tf.int64),
       byte_offsets=tf.gather(offset, index)[tf.newaxis],
     )
@@ -53,6 +153,124 @@ def make_read(examples: Examples) -> Read:
   return read_record
 
 
-def _on_host(array: np.ndarray) -> tf.Tensor:
+def on_host(array: np.ndarray) -> tf.Tensor:
+  """Returns an array as a tensor in the host's memory.
+
+  On a machine with an accelerator TensorFlow would place it there, out of the
+  pipeline's reach.
+  """
   with tf.device("/CPU:0"):
     return tf.convert_to_tensor(array)
+
+
+def mapped(
+  dataset: tf.data.Dataset,
+  function: Callable[[Any], Any],
+  at_once: int = 0,
+) -> tf.data.Dataset:
+  """Maps on several threads, and keeps the order.
+
+  Args:
+    dataset: what is mapped.
+    function: of an element, in graph operations.
+    at_once: elements that are prepared at the same time; 0 is several per core.
+
+  Returns:
+    The mapped elements.
+  """
+  options = tf.data.Options()
+  # Closing an iterator, each evaluation's too, waits for its autotune thread,
+  # up to a minute.
+  options.autotune.enabled = False
+  # Rewriting the graph would copy all captured images into it, each time that
+  # an iterator is made, and find nothing to improve in a few maps.
+  options.experimental_optimization.apply_default_optimizations = False
+  return dataset.map(
+    # Unconverted, so that an error keeps its own one line.
+    tf.autograph.experimental.do_not_convert(function),
+    num_parallel_calls=at_once or _EXAMPLES_PER_THREAD * _CORES,
+    deterministic=True,
+  ).with_options(options)
+
+
+def _make_load(
+  source: EncodedSource, *, image_size: int, eval_resize: int
+) -> Load:
+  """Returns the function that adds image and label to an example."""
+  read = make_read(source.examples)
+  labels = on_host(source.labels)
+
+  def load(example: Batch) -> Batch:
+    example = dict(example)
+    contents = read(example["index"])
+    crop, flipped = example.pop("crop", None), example.pop("flipped", None)
+    size = {"image_size": image_size, "channels": source.channels}
+    if crop is not None:
+      image = decode.random_resized_crop(
+        contents, crop, flipped=flipped, **size
+      )
+    else:
+      image = decode.central_crop(
+        contents, eval_resize=eval_resize, flipped=flipped, **size
+      )
+    label = tf.gather(labels, example["index"])
+    return {**example, "image": image, "label": label}
+
+  return load
+
+
+def _replacing(
+  load: Load,
+  source: EncodedSource,
+  image_size: int,
+  candidates: int,
+  on_bad_image: OnBadImage,
+) -> Load:
+  """Returns a `load` that takes the first good one of examples in a row.
+
+  If none of them is good, the index is -1.
+  """
+  number = source.num_examples
+
+  def load_good(example: Batch) -> Batch:
+    asked = example["index"]
+    tried = tf.data.Dataset.range(asked, asked + candidates).map(
+      lambda index: load({**example, "index": index % number})
+    )
+    none = {"key": example["key"]} if "key" in example else {}
+    none["index"] = tf.constant(-1, tf.int64)
+    shape = [image_size, image_size, source.channels]
+    none["image"] = tf.zeros(shape, tf.uint8)
+    none["label"] = tf.constant(0, tf.int32)
+    # A graph can only catch an operation's error inside a dataset.
+    loaded = (
+      tried.ignore_errors()
+      .concatenate(tf.data.Dataset.from_tensors(none))
+      .take(1)
+      .get_single_element()
+    )
+
+    def report() -> tf.Tensor:
+      return tf.numpy_function(_reporting(on_bad_image), [asked], tf.int64)
+
+    with tf.control_dependencies(
+      [tf.cond(loaded["index"] != asked, report, lambda: asked)]
+    ):
+      loaded["image"] = tf.identity(loaded["image"])
+    if candidates > 1:
+      tf.debugging.assert_greater_equal(
+        loaded["index"],
+        tf.constant(0, tf.int64),
+        f"{candidates} images of {source.name} in a row cannot be decoded",
+      )
+    return loaded
+
+  return load_good
+
+
+def _reporting(on_bad_image: OnBadImage) -> Callable[[Any], Any]:
+  def report(index: Any) -> Any:
+    on_bad_image(int(index))
+    return index
+
+  return report

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from data import DataError
-from data.sources import csv_table, encoded, image_files, image_folder
+from data.sources import csv_table, image_files, image_folder
 from tests import pictures
 
 
@@ -153,10 +153,10 @@ def test_fractions_out_of_range(tmp_path, fraction):
 
 def test_take_keeps_image_and_label_together(tmp_path):
   train, _ = image_folder.load(str(pictures.write_folder(tmp_path)))
-  some = encoded.take(train, [20, 3])
+  some = train.take([20, 3])
   assert some.labels.tolist() == [train.labels[20], train.labels[3]]
   assert some.place(0) == train.place(20)
-  assert some.fingerprint() != encoded.take(train, [3, 20]).fingerprint()
+  assert some.fingerprint() != train.take([3, 20]).fingerprint()
 
 
 def write_table(root, text: str) -> str:

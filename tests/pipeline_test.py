@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import Augmentation, order, pipeline
+from data import Augmentation, order, pipeline, reading
 from data.images import augment
 from data.sources.source import Source
 from tests.compare import assert_same
@@ -212,7 +212,7 @@ def test_the_end_of_an_iterator_waits_for_no_thread_that_tunes_it():
   for dataset in (
     pipeline.train_dataset(source, global_batch_size=4, seed=0),
     pipeline.eval_dataset(source, batch_size=4),
-    pipeline.mapped(tf.data.Dataset.range(4), lambda index: index),
+    reading.mapped(tf.data.Dataset.range(4), lambda index: index),
   ):
     assert dataset.options().autotune.enabled is False
 
@@ -224,7 +224,7 @@ def test_as_many_examples_as_asked_are_prepared_at_once():
     together.wait()  # Breaks where fewer than five come.
     return index
 
-  dataset = pipeline.mapped(
+  dataset = reading.mapped(
     tf.data.Dataset.range(5),
     lambda index: tf.numpy_function(wait, [index], tf.int64),
     5,

@@ -114,13 +114,13 @@ def check(
   for part, source in zip(parts, (train, validation)):
     for first, *others in part.places.values():
       for other in others:
-        pair = scan.place(source, first), scan.place(source, other)
+        pair = source.place(first), source.place(other)
         repeated.append(pair)
         if source.labels[first] != source.labels[other]:
           contradictions.append(pair)
   for pixels, (first, *_) in parts[0].places.items():
     for other in parts[1].places.get(pixels, ()):
-      pair = scan.place(train, first), scan.place(validation, other)
+      pair = train.place(first), validation.place(other)
       leaked.append(pair)
       if train.labels[first] != validation.labels[other]:
         contradictions.append(pair)

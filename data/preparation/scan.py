@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import tensorflow as tf
 
-from data.sources.encoded import AnySource, EncodedSource
+from data.sources.encoded import AnySource
 
 _CHUNK = 512
 
@@ -41,20 +41,12 @@ def each(
     try:
       return index, look(index)
     except tf.errors.OpError as error:
-      return index, BadExample(f"{place(source, index)}: {_reason(error)}")
+      return index, BadExample(f"{source.place(index)}: {_reason(error)}")
 
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for start in range(0, source.num_examples, _CHUNK):
       end = min(start + _CHUNK, source.num_examples)
       yield from pool.map(attempt, range(start, end))
-
-
-def place(source: AnySource, index: int) -> str:
-  """Returns an example's place and class, for a message."""
-  if isinstance(source, EncodedSource):
-    return source.place(index)
-  class_name = source.class_names[source.labels[index]]
-  return f"example {index} of {source.name} (class {class_name})"
 
 
 def _reason(error: tf.errors.OpError) -> str:

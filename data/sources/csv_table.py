@@ -21,7 +21,6 @@ from typing import NamedTuple
 import numpy as np
 
 from data.names import TRAIN, VALIDATION
-from data.sources import encoded
 from data.sources.encoded import EncodedSource
 from data.sources.image_files import from_files
 from data.sources.source import DataError
@@ -94,7 +93,7 @@ def load(
     )
   if held_out:
     return part([row for row in rows if not row.validation]), part(held_out)
-  return encoded.split(part(rows), validation_fraction=validation_fraction)
+  return part(rows).split(validation_fraction)
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:

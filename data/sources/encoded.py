@@ -11,11 +11,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import TypeVar, Union
+from typing import Union
 
 import numpy as np
 
-from data.sources.source import DataError, Source, check_labels
+from data.sources.source import (
+  DataError,
+  LabelledImages,
+  Source,
+  check_labels,
+)
 
 # Mean and deviation of ImageNet's channels (red, green, blue; 0..255), by which
 # the paper normalises (He et al. 2018, section 2.1).
@@ -112,7 +117,7 @@ Examples = Union[Files, Records, Contents]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class EncodedSource:
+class EncodedSource(LabelledImages):
   """Encoded images with labels.
 
   Attributes:
@@ -151,14 +156,6 @@ class EncodedSource:
     check_labels(self.labels, len(self.class_names), self.name)
 
   @property
-  def num_examples(self) -> int:
-    return len(self.labels)
-
-  @property
-  def num_classes(self) -> int:
-    return len(self.class_names)
-
-  @property
   def image_shape(self) -> tuple[None, None, int]:
     return None, None, self.channels
 
@@ -183,110 +180,36 @@ class EncodedSource:
     digest.update(self.labels.astype("<i4").data)
     return digest.hexdigest()
 
-  def place(self, index: int) -> str:
-    """Returns an example's place and class, for a message."""
-    class_name = self.class_names[self.labels[index]]
-    return f"{self.examples.place(index)} (class {class_name})"
+  def _place(self, index: int) -> str:
+    return self.examples.place(index)
+
+  def take(self, indices: Sequence[int] | np.ndarray) -> EncodedSource:
+    indices = np.asarray(indices, np.int64)
+    chosen = hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
+    return dataclasses.replace(
+      self,
+      examples=self.examples.take(indices),
+      labels=np.ascontiguousarray(self.labels[indices]),
+      content=f"{self.content}[{chosen}]",
+      num_bytes=self.num_bytes * len(indices) // self.num_examples,
+    )
+
+  def require_sizes(
+    self,
+    *,
+    image_size: int,
+    random_resized_crop: bool = False,
+    eval_resize: int = 0,
+  ) -> None:
+    if image_size < 1:
+      raise DataError(
+        f"image_size must be given for {self.name}, as in 224, got {image_size}"
+      )
+    if eval_resize and eval_resize < image_size:
+      raise DataError(
+        f"eval_resize must be 0 or at least image_size ({image_size}), got"
+        f" {eval_resize}"
+      )
 
 
 AnySource = Union[Source, EncodedSource]
-# Either kind; the same in and out.
-Kind = TypeVar("Kind", Source, EncodedSource)
-
-
-def require_sizes(
-  source: AnySource,
-  *,
-  image_size: int,
-  random_resized_crop: bool = False,
-  eval_resize: int = 0,
-) -> None:
-  """Raises unless encoded images get a size, and arrays keep theirs.
-
-  Args:
-    source: of either kind.
-    image_size: height and width that encoded images get.
-    random_resized_crop: of encoded images.
-    eval_resize: shorter side of encoded images in evaluation; 0 or at least
-      image_size.
-
-  Raises:
-    DataError: names the argument and the remedy.
-  """
-  if isinstance(source, Source):
-    if image_size or random_resized_crop or eval_resize:
-      raise DataError(
-        "image_size, random_resized_crop and eval_resize are for encoded"
-        f" images: leave them out for {source.name}, whose images are arrays"
-        f" {list(source.image_shape)}"
-      )
-    return
-  if image_size < 1:
-    raise DataError(
-      f"image_size must be given for {source.name}, as in 224, got {image_size}"
-    )
-  if eval_resize and eval_resize < image_size:
-    raise DataError(
-      f"eval_resize must be 0 or at least image_size ({image_size}), got"
-      f" {eval_resize}"
-    )
-
-
-def take(source: Kind, indices: Sequence[int] | np.ndarray) -> Kind:
-  """Returns a source of some of the examples, in the order of `indices`.
-
-  Args:
-    source: of either kind.
-    indices: [examples] integers in [0, source.num_examples).
-  """
-  indices = np.asarray(indices, np.int64)
-  labels = np.ascontiguousarray(source.labels[indices])
-  if isinstance(source, Source):
-    return dataclasses.replace(
-      source, images=source.images[indices], labels=labels
-    )
-  chosen = hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
-  return dataclasses.replace(
-    source,
-    examples=source.examples.take(indices),
-    labels=labels,
-    content=f"{source.content}[{chosen}]",
-    num_bytes=source.num_bytes * len(indices) // source.num_examples,
-  )
-
-
-def split(
-  source: Kind, *, validation_fraction: float, seed: int = 0
-) -> tuple[Kind, Kind]:
-  """Splits a source in two, each class in proportion.
-
-  Args:
-    source: of either kind.
-    validation_fraction: of the examples, for the second part; in (0, 1).
-    seed: of the split; not the run's, so that runs of all seeds share it.
-
-  Returns:
-    The training source and the validation source, each in the source's order.
-
-  Raises:
-    DataError: where the fraction is out of range, or leaves a part empty.
-  """
-  if not 0 < validation_fraction < 1:
-    raise DataError(
-      f"validation_fraction must be in (0, 1), got {validation_fraction}"
-    )
-  random = np.random.default_rng(seed)
-  held_out = []
-  for label in range(source.num_classes):
-    (members,) = np.nonzero(source.labels == label)
-    # A class of one example stays in the training data.
-    count = min(round(len(members) * validation_fraction), len(members) - 1)
-    held_out.append(random.permutation(members)[: max(count, 0)])
-  validation = np.sort(np.concatenate(held_out))
-  if not len(validation):
-    raise DataError(
-      f"validation_fraction={validation_fraction} of {source.name} leaves no"
-      f" example of {source.num_examples} to evaluate; raise it"
-    )
-  training = np.setdiff1d(np.arange(source.num_examples), validation)
-  return take(source, training), take(source, validation)

@@ -16,7 +16,6 @@ import numpy as np
 from absl import logging
 
 from data.names import TRAIN, VALIDATION
-from data.sources import encoded
 from data.sources.encoded import EncodedSource
 from data.sources.image_files import EXTENSIONS, from_files
 from data.sources.source import DataError, require_folder
@@ -52,7 +51,7 @@ def load(
     )
   train = _load_part(train_dir, None, channels)
   if validation_fraction:
-    return encoded.split(train, validation_fraction=validation_fraction)
+    return train.split(validation_fraction)
   held_out = os.path.join(data_dir, parts[0])
   return train, _load_part(held_out, train.class_names, channels)
 

@@ -15,7 +15,7 @@ import zlib
 
 import numpy as np
 
-from data.sources import arrays, encoded
+from data.sources import arrays
 from data.sources.idx import DEFLATE_RATIO
 from data.sources.source import DataError, Source
 
@@ -64,7 +64,7 @@ def load(
       f"validation_fraction must be above 0 where {path} has no test arrays"
     )
   whole = arrays.from_arrays(found["images"], found["labels"], name="npz")
-  return encoded.split(whole, validation_fraction=validation_fraction)
+  return whole.split(validation_fraction)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

@@ -1,23 +1,122 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A data set in memory: images, labels and the names of its classes."""
+"""Labelled images, and the kind of them that is in memory."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import hashlib
 import os
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
+
+Self = TypeVar("Self", bound="LabelledImages")
 
 
 class DataError(ValueError):
   """Data that are missing, damaged or of the wrong kind; told in one line."""
 
 
+class LabelledImages(abc.ABC):
+  """What all kinds of source have in common.
+
+  Attributes:
+    labels: [num_examples] int32, in [0, num_classes).
+    class_names: one name per class.
+    name: the data set's name, for messages and the run card.
+  """
+
+  labels: np.ndarray
+  class_names: tuple[str, ...]
+  name: str
+
+  @property
+  def num_examples(self) -> int:
+    return len(self.labels)
+
+  @property
+  def num_classes(self) -> int:
+    return len(self.class_names)
+
+  def place(self, index: int) -> str:
+    """Returns where an example stands and its class, for a message."""
+    class_name = self.class_names[self.labels[index]]
+    return f"{self._place(index)} (class {class_name})"
+
+  @abc.abstractmethod
+  def _place(self, index: int) -> str:
+    """Returns where an example stands."""
+
+  @abc.abstractmethod
+  def take(self: Self, indices: Sequence[int] | np.ndarray) -> Self:
+    """Returns a source of some of the examples, in the order of `indices`.
+
+    Args:
+      indices: [examples] integers in [0, num_examples).
+    """
+
+  @abc.abstractmethod
+  def require_sizes(
+    self,
+    *,
+    image_size: int,
+    random_resized_crop: bool = False,
+    eval_resize: int = 0,
+  ) -> None:
+    """Checks that encoded images get a size, and that arrays keep theirs.
+
+    Args:
+      image_size: height and width that encoded images are brought to.
+      random_resized_crop: whether training crops encoded images at random.
+      eval_resize: length of an encoded image's shorter side in evaluation; 0
+        or at least image_size.
+
+    Raises:
+      DataError: names the setting and the remedy.
+    """
+
+  def split(
+    self: Self, validation_fraction: float, *, seed: int = 0
+  ) -> tuple[Self, Self]:
+    """Splits the examples in two, each class in proportion.
+
+    Args:
+      validation_fraction: of the examples, for the second part; in (0, 1).
+      seed: of the split; not the run's, so that all runs share one split.
+
+    Returns:
+      The training source and the validation source, each in this order.
+
+    Raises:
+      DataError: the fraction is out of range, or leaves a part empty.
+    """
+    if not 0 < validation_fraction < 1:
+      raise DataError(
+        f"validation_fraction must be in (0, 1), got {validation_fraction}"
+      )
+    random = np.random.default_rng(seed)
+    held_out = []
+    for label in range(self.num_classes):
+      (members,) = np.nonzero(self.labels == label)
+      # A class of one example stays in the training data.
+      count = min(round(len(members) * validation_fraction), len(members) - 1)
+      held_out.append(random.permutation(members)[: max(count, 0)])
+    validation = np.sort(np.concatenate(held_out))
+    if not len(validation):
+      raise DataError(
+        f"validation_fraction={validation_fraction} of {self.name} leaves no"
+        f" example of {self.num_examples} to evaluate; raise it"
+      )
+    training = np.setdiff1d(np.arange(self.num_examples), validation)
+    return self.take(training), self.take(validation)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Source:
-  """Images with labels, checked once, when they enter.
+class Source(LabelledImages):
+  """Images in memory, checked once, when they enter.
 
   The arrays are read-only: every reader sees the same data, and `fingerprint`
   stays true. `data.sources.arrays.from_arrays` converts what is not in this
@@ -76,17 +175,32 @@ class Source:
     object.__setattr__(self, "class_names", tuple(self.class_names))
 
   @property
-  def num_examples(self) -> int:
-    return len(self.images)
-
-  @property
-  def num_classes(self) -> int:
-    return len(self.class_names)
-
-  @property
   def image_shape(self) -> tuple[int, int, int]:
     height, width, channels = self.images.shape[1:]
     return height, width, channels
+
+  def _place(self, index: int) -> str:
+    return f"example {index} of {self.name}"
+
+  def take(self, indices: Sequence[int] | np.ndarray) -> Source:
+    indices = np.asarray(indices, np.int64)
+    return dataclasses.replace(
+      self, images=self.images[indices], labels=self.labels[indices]
+    )
+
+  def require_sizes(
+    self,
+    *,
+    image_size: int,
+    random_resized_crop: bool = False,
+    eval_resize: int = 0,
+  ) -> None:
+    if image_size or random_resized_crop or eval_resize:
+      raise DataError(
+        "image_size, random_resized_crop and eval_resize are for encoded"
+        f" images: leave them out for {self.name}, whose images are arrays"
+        f" {list(self.image_shape)}"
+      )
 
   def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Per-channel mean and standard deviation of the pixels.

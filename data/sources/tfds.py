@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from data.names import TRAIN
-from data.sources import encoded, record_index, tfrecord
+from data.sources import record_index, tfrecord
 from data.sources.encoded import EncodedSource
 from data.sources.source import DataError
 
@@ -61,7 +61,7 @@ def load(
   train = _source(builder, TRAIN, channels)
   parts = [part for part in _VALIDATION if part in splits]
   if validation_fraction:
-    return encoded.split(train, validation_fraction=validation_fraction)
+    return train.split(validation_fraction)
   if not parts:
     raise DataError(
       f"validation_fraction must be above 0 where tfds:{name} has no split"

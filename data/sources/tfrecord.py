@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data.names import TRAIN, VALIDATION
-from data.sources import encoded, record_index
+from data.sources import record_index
 from data.sources.encoded import EncodedSource, Records
 from data.sources.record_index import Index
 from data.sources.source import DataError, require_folder
@@ -67,7 +67,7 @@ def load(
       f" {validation_fraction}"
     )
   if validation_fraction:
-    return encoded.split(train, validation_fraction=validation_fraction)
+    return train.split(validation_fraction)
   shards = find_shards(data_dir, parts[0])
   return train, _source(
     data_dir, parts[0], shards, train.class_names, label_offset, channels
