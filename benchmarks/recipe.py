@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
-
-from absl import flags
+import functools
+from typing import Any, cast
 
 import data
 from benchmarks.cases import Case
-from data.sources import fashion_mnist
 from train_loop import config as config_lib
-from train_loop.command import flags as flags_lib
+from train_loop.command import compose, flags
 
 RECIPE = "fashion_mnist"
 
@@ -23,18 +21,32 @@ class Recipe:
   """What the command would train, and on what.
 
   Attributes:
-    values: the flags, as the recipe and what came after it set them.
-    config: what the loop is given.
+    planned: the command's own plan.
     case: the network, for the data's own mean and deviation.
-    train: the training data.
-    test: the test data.
   """
 
-  values: flags.FlagValues
-  config: config_lib.TrainConfig
+  planned: compose.Plan
   case: Case
-  train: data.Source
-  test: data.Source
+
+  @property
+  def values(self) -> flags.Values:
+    """The flags, as the recipe and what came after it set them."""
+    return self.planned.values
+
+  @functools.cached_property
+  def config(self) -> config_lib.TrainConfig:
+    """The hyperparameters, computed as the recipe says."""
+    return self.planned.config_of(compose.choose(self.planned)[0])
+
+  @property
+  def train(self) -> data.Source:
+    """The training data, which are arrays."""
+    return cast(data.Source, self.planned.inputs.train)
+
+  @property
+  def test(self) -> data.Source:
+    """The test data, likewise."""
+    return cast(data.Source, self.planned.inputs.validation)
 
   @property
   def augmentation(self) -> data.Augmentation:
@@ -60,31 +72,20 @@ def load(*arguments: str) -> Recipe:
   Args:
     arguments: flags of the command, such as "--seed=1".
   """
-  values = flags.FlagValues()
-  flags_lib.define(data.DATASETS, values)
-  # What absl defines for every program.
-  flags.DEFINE_multi_string("flagfile", [], "", flag_values=values)
-  command = ["train_loop", f"--recipe={RECIPE}", *arguments]
-  values(flags_lib.expand_recipe(command))
-  train, test = fashion_mnist.load(values.data_dir)
-  config = flags_lib.config_from_flags(
-    values,
-    examples_per_epoch=train.num_examples,
-    precision=values.precision,
-    jit_compile=values.jit_compile == "true",
-  )
-  mean, std = train.mean_std()
+  planned = compose.plan(flags.parse(f"--recipe={RECIPE}", *arguments))
+  network, loop = planned.network, planned.config.loop
+  train = planned.inputs.train
   case = Case(
-    network=values.model,
-    model_variant=values.model_variant,
-    image_shape=train.image_shape,
-    num_classes=train.num_classes,
-    batch_size=values.global_batch_size,
-    steps=train.num_examples // values.global_batch_size,
-    mean=mean,
-    std=std,
+    network=network["model"],
+    model_variant=network["model_variant"],
+    image_shape=planned.inputs.image_shape,
+    num_classes=network["num_classes"],
+    batch_size=loop.global_batch_size,
+    steps=train.num_examples // loop.global_batch_size,
+    mean=network["mean"],
+    std=network["std"],
   )
-  return Recipe(values, config, case, train, test)
+  return Recipe(planned, case)
 
 
 def of(options: Any, *arguments: str) -> Recipe:

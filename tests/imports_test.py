@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may import whom: the code against the rule, BUILD against the code.
 
-    tricks  <-  train_loop  <-  train_loop/main.py  ->  data
+    tricks  <-  train_loop  <-  train_loop/command, modes, main  ->  data
 
-Tests and benchmarks may import every room; no room imports them. The command
-itself the benchmarks run, they do not import it.
+Tests and benchmarks may import every room; no room imports them.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -23,21 +23,24 @@ MAY_IMPORT = {
   "tricks": {"tricks"},
   "data": {"data"},
   "train_loop": {"train_loop", "tricks"},
-  "main": {"main", "train_loop", "tricks", "data"},
-  "benchmarks": {"benchmarks", "main", "train_loop", "tricks", "data"},
+  "command": {"command", "train_loop", "tricks", "data"},
+  "benchmarks": {"benchmarks", "command", "train_loop", "tricks", "data"},
 }
 HELPERS = project.helpers()
 TARGETS = {
   "tricks": ":tricks",
   "data": ":data",
   "train_loop": ":train_loop_lib",
-  "main": ":main",
+  "command": ":command",
   "benchmarks": ":benchmarks",
   **{helper: f":{helper}" for helper in HELPERS},
 }
 FILES = project.python_files(*project.ROOMS)
 BENCHMARKS = project.python_files("benchmarks")
-MAY_READ_FLAGS = {"train_loop/command/flags.py", "train_loop/main.py"}
+MAY_READ_FLAGS = {
+  "train_loop/main.py",
+  *(file for file in FILES if file.startswith("train_loop/command/")),
+}
 BUILD_TARGETS = project.build_targets()
 
 
@@ -77,8 +80,8 @@ def _named_at_run_time(argument: ast.expr, tree: ast.AST) -> Iterator[str]:
 def room_of(module: str) -> str | None:
   """Returns the room or test helper of a dotted name, None if not ours."""
   top, second, *_ = f"{module}..".split(".")
-  if (top, second) == ("train_loop", "main"):
-    return "main"
+  if top == "train_loop" and second in ("main", "command", "modes"):
+    return "command"
   if top == "tests":
     return second if second in HELPERS else top
   return top if top in (*project.ROOMS, "benchmarks") else None
@@ -166,6 +169,30 @@ def test_only_flags_and_main_read_absl_flags(file):
   assert "FLAGS" not in names | attributes
 
 
+def test_what_comes_before_tensorflow_does_not_import_it():
+  folders = ("command", "modes", "preflight")
+  modules = [
+    file[: -len(".py")].replace("/", ".").removesuffix(".__init__")
+    for folder in folders
+    for file in project.python_files(f"train_loop/{folder}")
+  ]
+  workdir = ("run_card", "metrics_file", "writing")
+  modules += [f"train_loop.workdir.{name}" for name in workdir]
+  modules += ["train_loop", "train_loop.main", "data"]
+  code = (
+    f"import importlib, sys\nfor name in {modules}:\n"
+    "  importlib.import_module(name)\n"
+    "  assert 'tensorflow' not in sys.modules, name\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=project.ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
   "target",
   [
@@ -208,8 +235,10 @@ def test_every_way_to_import_is_seen(code, modules):
   [
     ("tricks", "tricks"),
     ("train_loop.models.resnet", "train_loop"),
-    ("train_loop.main", "main"),
-    ("train_loop.main.run", "main"),
+    ("train_loop.main", "command"),
+    ("train_loop.main.run", "command"),
+    ("train_loop.command.flags", "command"),
+    ("train_loop.modes", "command"),
     ("train_loop.mainly", "train_loop"),
     ("benchmarks.peers.ours", "benchmarks"),
     ("tests.project.ROOT", "project"),

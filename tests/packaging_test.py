@@ -67,7 +67,7 @@ def test_every_recipe_is_installed_and_in_build():
   pattern = SETUP["options.package_data"]["train_loop"]
   assert recipes
   assert set(fnmatch.filter(recipes, pattern)) == recipes
-  in_build = set(TARGETS["train_loop_lib"].data)
+  in_build = set(TARGETS["command"].data)
   assert in_build == {f"train_loop/{recipe}" for recipe in recipes}
 
 

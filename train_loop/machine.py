@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
@@ -33,13 +34,39 @@ VARIABLES = (
 def import_tensorflow(*, onednn: bool) -> None:
   """Imports TensorFlow, with oneDNN on or off: it asks once, when imported."""
   os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1" if onednn else "0"
-  # Its C++ notices at start-up, unless the user asks for them.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+  if quiet:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
   # Keras 3 imports it with TensorFlow, to draw: a tenth of a run's start.
-  with _hidden("matplotlib"):
+  with _hidden("matplotlib"), _stderr_of_success(hidden=quiet):
     import tensorflow as tf
 
   tf.get_logger().setLevel("ERROR")
+
+
+@contextlib.contextmanager
+def _stderr_of_success(*, hidden: bool) -> Iterator[None]:
+  """Hides what C++ code writes to the error stream, unless Python raises.
+
+  While it is imported TensorFlow writes notices of its start, whatever the
+  level of its log.
+  """
+  if not hidden:
+    yield
+    return
+  sys.stderr.flush()
+  stderr = os.dup(2)
+  with tempfile.TemporaryFile() as written:
+    os.dup2(written.fileno(), 2)
+    try:
+      yield
+    except Exception:
+      written.seek(0)
+      os.write(stderr, written.read())
+      raise
+    finally:
+      os.dup2(stderr, 2)
+      os.close(stderr)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,6 @@ from typing import Any
 
 import tensorflow as tf
 
-import tricks
 from benchmarks import jpegs, machine_peak, operations
 from benchmarks import recipe as recipe_lib
 from benchmarks.cases import Case
@@ -34,18 +33,16 @@ from data.sources.encoded import EncodedSource
 from train_loop import config as config_lib
 from train_loop import evaluation, loop, machine, models
 from train_loop import run_steps as run_steps_lib
+from train_loop.command import compose
 from train_loop.models import names, small_resnet
 from train_loop.state import TrainState
 
 
-def network(
-  case: Case, *, dtype: str = "float32", any_size: bool = False
-) -> tf.keras.Model:
+def network(case: Case, *, dtype: str = "float32") -> tf.keras.Model:
   """Builds the case's network from `train_loop.models`."""
-  shape = case.image_shape
   arguments: dict[str, Any] = {
     "model_variant": case.model_variant,
-    "input_shape": (None, None, shape[-1]) if any_size else shape,
+    "input_shape": case.image_shape,
     "num_classes": case.num_classes,
     "mean": case.mean,
     "std": case.std,
@@ -137,36 +134,16 @@ def _constant_steps(
   return state.model, run
 
 
-def _recipe(options: argparse.Namespace) -> recipe_lib.Recipe:
-  """Returns the recipe, and shares the cores as the command does."""
-  recipe = recipe_lib.of(options)
-  machine.share_cores(recipe.config.optimizer.parts_at_once)
-  return recipe
-
-
-def _recipe_model(recipe: recipe_lib.Recipe) -> tf.keras.Model:
-  """Builds the recipe's network as the command does."""
-  tf.keras.utils.set_random_seed(recipe.values.seed)
-  model = network(
-    recipe.case,
-    any_size=bool(recipe.config.loop.progressive_image_sizes),
-  )
-  if recipe.values.zero_gamma:
-    tricks.zero_gamma(model)
-  return model
+def _build(recipe: recipe_lib.Recipe) -> compose.Parts:
+  """Builds what the command would train."""
+  return compose.build(recipe.planned, *compose.choose(recipe.planned))
 
 
 def _train_dataset(
   recipe: recipe_lib.Recipe, start_step: int = 0
 ) -> tf.data.Dataset:
   """Returns the recipe's training stream as the command does."""
-  return pipeline.train_dataset(
-    recipe.train,
-    global_batch_size=recipe.case.batch_size,
-    seed=recipe.values.seed,
-    start_step=start_step,
-    augmentation=recipe.augmentation,
-  )
+  return recipe.planned.inputs.train_dataset()(start_step)
 
 
 def _short(
@@ -187,7 +164,7 @@ def _short(
 
 def epoch(options: argparse.Namespace) -> child.Measure:
   """Times an epoch of the recipe, logged and saved, after its first step."""
-  recipe = _recipe(options)
+  recipe = recipe_lib.of(options)
   steps = options.steps or recipe.case.steps
   config = _short(recipe.config, total_steps=1 + steps)
 
@@ -201,7 +178,7 @@ def epoch(options: argparse.Namespace) -> child.Measure:
 
     with tempfile.TemporaryDirectory() as workdir:
       loop.train_and_evaluate(
-        _recipe_model(recipe),
+        _build(recipe).model,
         lambda step: _train_dataset(recipe, step),
         None,
         config,
@@ -216,10 +193,10 @@ def epoch(options: argparse.Namespace) -> child.Measure:
 
 def ceiling(options: argparse.Namespace) -> child.Measure:
   """Times as many steps of the recipe on one batch, and nothing else."""
-  recipe = _recipe(options)
+  recipe = recipe_lib.of(options)
   steps = options.steps or recipe.case.steps
   config = _short(recipe.config, total_steps=10**9)
-  state = TrainState(_recipe_model(recipe), config)
+  state = TrainState(_build(recipe).model, config)
   run_steps = run_steps_lib.make_run_steps(state, config)
   batches = _train_dataset(recipe).take(1).cache().repeat()
   strategy = tf.distribute.get_strategy()
@@ -238,11 +215,11 @@ def ceiling(options: argparse.Namespace) -> child.Measure:
 
 def accuracy(options: argparse.Namespace) -> child.Measure:
   """Trains by the recipe until the target is reached, or to its end."""
-  recipe = _recipe(options)
+  recipe = recipe_lib.of(options)
   sizes = recipe.config.loop
 
   def measure() -> dict[str, Any]:
-    state = TrainState(_recipe_model(recipe), recipe.config)
+    state = TrainState(_build(recipe).model, recipe.config)
     steps_of_size = functools.lru_cache(maxsize=None)(
       lambda size: run_steps_lib.make_run_steps(
         state, recipe.config, image_size=size
@@ -256,7 +233,7 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
       state,
       evaluation.make_evaluate(
         state.model,
-        pipeline.eval_dataset(recipe.test, batch_size=recipe.case.batch_size),
+        recipe.planned.inputs.eval_dataset(),
         recipe.config,
       ),
     )
@@ -279,7 +256,7 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
 
 def input_alone(options: argparse.Namespace) -> child.Measure:
   """Times the recipe's training stream with nothing behind it."""
-  recipe = _recipe(options)
+  recipe = recipe_lib.of(options)
   return child.input_rate(
     reading.reader(_train_dataset(recipe)),
     batch_size=recipe.case.batch_size,

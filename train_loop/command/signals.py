@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Turns SIGTERM and Ctrl-C into a request that the loop answers in its time."""
+"""Turns SIGTERM and Ctrl-C into an orderly end."""
 
 from __future__ import annotations
 
@@ -8,12 +8,39 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
+_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
-class StopRequest:
-  """While it is entered, the first signal asks to stop; a second one kills.
+
+class Interrupted(BaseException):
+  """A signal ends the command while there is nothing to save.
 
   Attributes:
-    signum: the signal that came, or None.
+    signum: the signal.
+  """
+
+  def __init__(self, signum: int) -> None:
+    super().__init__(f"stopped by {_NAMES.get(signal.Signals(signum), signum)}")
+    self.signum = signum
+
+
+def raise_interrupted() -> None:
+  """From now on SIGTERM and Ctrl-C raise `Interrupted`."""
+  for signum in _NAMES:
+    signal.signal(signum, _interrupt)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+  raise Interrupted(signum)
+
+
+class StopRequest:
+  """While it is entered, a signal asks the loop to save and stop.
+
+  A second Ctrl-C does not wait for that; any other second signal is answered
+  by the save that has begun.
+
+  Attributes:
+    signum: the signal that was received, or None.
   """
 
   def __init__(self) -> None:
@@ -21,11 +48,11 @@ class StopRequest:
     self._previous: dict[int, Any] = {}
 
   def __call__(self) -> bool:
-    """Returns whether a signal has come."""
+    """Returns whether a signal was received."""
     return self.signum is not None
 
   def __enter__(self) -> StopRequest:
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in _NAMES:
       self._previous[signum] = signal.signal(signum, self._note)
     return self
 
@@ -35,12 +62,12 @@ class StopRequest:
     error: BaseException | None,
     trace: TracebackType | None,
   ) -> None:
-    self._restore()
+    for signum, handler in self._previous.items():
+      # Once stopped, nothing is left to be done but to leave.
+      signal.signal(signum, signal.SIG_DFL if self() else handler)
 
   def _note(self, signum: int, frame: FrameType | None) -> None:
-    self.signum = signum
-    self._restore()
-
-  def _restore(self) -> None:
-    for signum, handler in self._previous.items():
-      signal.signal(signum, handler)
+    if signum == self.signum == signal.SIGINT:
+      raise Interrupted(signum)
+    if self.signum is None:
+      self.signum = signum

@@ -19,10 +19,12 @@ from absl import logging
 
 from train_loop import machine
 from train_loop.config import PRECISIONS, TrainConfig
+from train_loop.fields import check, setting
 from train_loop.preflight import trial_cache, trials
 from train_loop.preflight.trials import Choice, Device, Job, Trial
 
 AUTO = "auto"
+SWITCH = (AUTO, "true", "false")
 # The compute capability from which on an NVIDIA GPU has tensor cores for it.
 LEAST_CAPABILITY = {
   "mixed_float16": (7, 0),
@@ -39,14 +41,37 @@ BUDGET_SECONDS = 180.0
 class Asked:
   """What the flags of these names say: "auto", or the value.
 
-  `tensor_float_32` is measured only where the precision is: who asks for
-  float32 gets float32.
+  `tensor_float_32` is measured only if the precision is: who asks for float32
+  gets float32.
   """
 
-  onednn: str = AUTO
-  tensor_float_32: str = AUTO
-  precision: str = AUTO
-  jit_compile: str = AUTO
+  onednn: str = setting(
+    AUTO,
+    choices=SWITCH,
+    help="Let TensorFlow use oneDNN on a CPU, whatever it would do by itself; "
+    "auto measures, and says what it took.",
+  )
+  tensor_float_32: str = setting(
+    AUTO,
+    choices=SWITCH,
+    help="Let a GPU round the factors of float32 products to TensorFloat-32; "
+    "auto measures if precision is auto, and is false if it is not.",
+  )
+  precision: str = setting(
+    AUTO,
+    choices=(AUTO, *PRECISIONS),
+    help="What forward and backward compute in; auto measures, and says what "
+    "it took.",
+  )
+  jit_compile: str = setting(
+    AUTO,
+    choices=SWITCH,
+    help="Let XLA compile the step, or if there are several replicas forward "
+    "and backward alone; auto measures, and says what it took.",
+  )
+
+  def __post_init__(self) -> None:
+    check(self)
 
   def settled(self) -> Choice | None:
     """Returns the choice where nothing is left to measure, else None."""
@@ -218,6 +243,7 @@ def measure(
   def run_each(process: Any, choices: list[Choice]) -> None:
     for choice in choices:
       left = deadline - time.monotonic()
+      logging.info("auto: measuring %s", described(choice))
       tried.append(process.run(choice, timeout=left))
 
   first = asked.onednn != "false"
@@ -265,6 +291,16 @@ def fastest(tried: list[Trial]) -> Choice:
     return tried[0].choice
   agreeing = [trial for trial in tried if agrees(trial, reference)]
   return max(agreeing, key=lambda trial: trial.images_per_second).choice
+
+
+def described(choice: Choice) -> str:
+  """Returns a choice in words, for people."""
+  words = [choice.precision]
+  if choice.tensor_float_32:
+    words.append("TensorFloat-32")
+  words.append("with XLA" if choice.jit_compile else "without XLA")
+  words.append("with oneDNN" if choice.onednn else "without oneDNN")
+  return ", ".join(words)
 
 
 def table(tried: list[Trial]) -> list[str]:

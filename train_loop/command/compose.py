@@ -1,0 +1,281 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From flags to data, network and config, in three parts.
+
+`plan` is cheap, imports no TensorFlow and finds every bad flag and file;
+`choose` lets `auto` measure; `build` imports TensorFlow and makes the network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any
+
+from absl import logging
+
+import data
+from data import bad_images
+from train_loop import machine
+from train_loop.command import config_from_flags as config_lib
+from train_loop.command import trained_model
+from train_loop.command.flags import Values, group
+from train_loop.command.settings import RunSettings
+from train_loop.config import ModelConfig, TrainConfig, require_addons
+from train_loop.fields import ConfigError
+from train_loop.preflight import choose as preflight
+from train_loop.preflight import trial_cache, trials
+
+if TYPE_CHECKING:
+  import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What the flags ask for, checked, and made without TensorFlow.
+
+  Attributes:
+    values: the flags' values.
+    inputs: the data; each mode asks it for what it needs, for filling a cache
+      takes time.
+    model: the network's settings.
+    config: the hyperparameters, in float32; `config_of` has those chosen.
+  """
+
+  values: Values
+  inputs: data.Inputs
+  model: ModelConfig
+  config: TrainConfig
+
+  def config_of(self, chosen: trials.Choice) -> TrainConfig:
+    """Returns the hyperparameters, computed as chosen."""
+    precision = dataclasses.replace(
+      self.config.precision,
+      precision=chosen.precision,
+      jit_compile=chosen.jit_compile,
+    )
+    return dataclasses.replace(self.config, precision=precision)
+
+  @functools.cached_property
+  def network(self) -> dict[str, Any]:
+    """The arguments of `models.build_model`, but for its dtype."""
+    shape: tuple[int | None, ...] = self.inputs.image_shape
+    if self.config.loop.progressive_image_sizes:
+      shape = (None, None, shape[-1])
+    mean, std = self.inputs.train.mean_std()
+    return {
+      "model": self.model.model,
+      "model_variant": self.model.model_variant,
+      "input_shape": shape,
+      "num_classes": self.inputs.train.num_classes,
+      "mean": mean,
+      "std": std,
+      "stochastic_depth": self.model.stochastic_depth,
+    }
+
+
+@dataclasses.dataclass
+class Parts:
+  """What the loop is given.
+
+  Attributes:
+    model: the network, freshly initialised.
+    teacher: for distillation, or None.
+    inputs: the data.
+    config: the hyperparameters.
+    card: what the run card is to say of data, model and choice.
+  """
+
+  model: tf.keras.Model
+  teacher: tf.keras.Model | None
+  inputs: data.Inputs
+  config: TrainConfig
+  card: dict[str, Any]
+
+
+def compose(values: Values, choice: dict[str, Any] | None = None) -> Parts:
+  """Makes data, model and config from flags.
+
+  Args:
+    values: the flags' values.
+    choice: what `auto` took when the run was started first, or None.
+
+  Raises:
+    ConfigError: a flag is out of range, or two do not fit each other.
+    DataError: the data are missing, damaged or of the wrong kind.
+  """
+  planned = plan(values)
+  return build(planned, *choose(planned, choice))
+
+
+def plan(values: Values) -> Plan:
+  """Checks all flags and finds all files, without TensorFlow.
+
+  Args:
+    values: the flags' values.
+
+  Raises:
+    ConfigError: a flag is out of range, or two do not fit each other.
+    DataError: the data are missing, damaged or of the wrong kind.
+  """
+  model = group(ModelConfig, values)
+  trained_model.require_teacher(model.teacher)
+  require_addons(values.optimizer)
+  # Once for errors that need no data, which may take a while to load.
+  config_lib.config_from_flags(values, examples_per_epoch=10**6)
+  inputs = make_inputs(values)
+  config = config_lib.config_from_flags(
+    values, examples_per_epoch=inputs.train.num_examples
+  )
+  _require_full_size_last(config, inputs.image_shape[0])
+  return Plan(values=values, inputs=inputs, model=model, config=config)
+
+
+def _require_full_size_last(config: TrainConfig, image_height: int) -> None:
+  sizes = [size for size, _ in config.loop.progressive_image_sizes]
+  if sizes and sizes[-1] != image_height:
+    raise ConfigError(
+      "progressive_image_sizes must end with the size of the images "
+      f"({image_height}), which evaluation sees, got {sizes[-1]}"
+    )
+
+
+def load_sources(values: Values) -> tuple[data.AnySource, data.AnySource]:
+  """Loads the data that the flags name: to train on, and to evaluate."""
+  return data.load(group(data.SourceOptions, values))
+
+
+def make_inputs(values: Values) -> data.Inputs:
+  """Loads the data; raises a DataError if flags and data do not fit."""
+  augmentation = group(data.Augmentation, values)
+  train, validation = load_sources(values)
+  run = group(RunSettings, values)
+  skipped = ""
+  if run.on_bad_image == "skip":
+    skipped = bad_images.bad_images_file(run.workdir)
+  return group(
+    data.Inputs,
+    values,
+    train=train,
+    validation=validation,
+    global_batch_size=values.global_batch_size,
+    seed=values.seed,
+    augmentation=augmentation,
+    bad_images=skipped,
+  )
+
+
+def choose(
+  planned: Plan, choice: dict[str, Any] | None = None
+) -> tuple[trials.Choice, list[trials.Trial]]:
+  """Returns what to compute in, as flags say or as measured, and the trials.
+
+  Args:
+    planned: the plan.
+    choice: what `auto` took when the run was started first, or None.
+  """
+  machine.share_cores(planned.config.optimizer.parts_at_once)
+  if choice:
+    return trials.Choice(**choice), []
+  job = trials.Job(
+    functools.partial(
+      make_model,
+      planned.network,
+      zero_gamma=planned.model.zero_gamma,
+      seed=planned.config.loop.seed,
+    ),
+    planned.inputs.first_batches,
+    functools.partial(trained_model.load_teacher, planned.model.teacher),
+    planned.config,
+  )
+  shapes = {
+    name: value
+    for name, value in planned.network.items()
+    if name not in ("mean", "std")
+  }
+  workload = preflight.workload_of(
+    shapes,
+    planned.inputs.image_shape,
+    planned.config,
+    planned.model.teacher or None,
+  )
+  return preflight.choose(group(preflight.Asked, planned.values), job, workload)
+
+
+def build(
+  planned: Plan,
+  chosen: trials.Choice,
+  tried: list[trials.Trial],
+  *,
+  with_teacher: bool = True,
+) -> Parts:
+  """Imports TensorFlow, set as chosen, and makes network and teacher.
+
+  Args:
+    planned: the plan.
+    chosen: what to compute in.
+    tried: the trials that it was taken from.
+    with_teacher: whether the teacher is loaded: an evaluation has no use of it.
+  """
+  import_tensorflow(chosen)
+  inputs, network = planned.inputs, planned.network
+  teacher = planned.model.teacher if with_teacher else ""
+  return Parts(
+    model=make_model(
+      network,
+      chosen.precision,
+      zero_gamma=planned.model.zero_gamma,
+      seed=planned.config.loop.seed,
+    ),
+    teacher=trained_model.load_teacher(teacher),
+    inputs=inputs,
+    config=planned.config_of(chosen),
+    card={
+      "choice": dataclasses.asdict(chosen),
+      **({"preflight": list(map(trial_cache.as_row, tried))} if tried else {}),
+      "network": network,
+      "data": _data_card(inputs),
+      "teacher_sha256": trained_model.teacher_sha256(teacher),
+    },
+  )
+
+
+def _data_card(inputs: data.Inputs) -> dict[str, Any]:
+  """Returns what the run card says of the data."""
+  train, validation = inputs.train, inputs.validation
+  return {
+    "name": train.name,
+    "class_names": train.class_names,
+    "train_examples": train.num_examples,
+    "train_sha256": train.fingerprint(),
+    "test_examples": validation.num_examples,
+    "test_sha256": validation.fingerprint(),
+  }
+
+
+def import_tensorflow(chosen: trials.Choice) -> None:
+  """Imports TensorFlow, set as chosen, and says so."""
+  machine.import_tensorflow(onednn=chosen.onednn)
+  import tensorflow as tf
+
+  tf.config.experimental.enable_tensor_float_32_execution(
+    chosen.tensor_float_32
+  )
+  logging.info("computing in %s", preflight.described(chosen))
+
+
+def make_model(
+  network: dict[str, Any], precision: str, *, zero_gamma: bool, seed: int
+) -> tf.keras.Model:
+  """Builds the network; the same seed gives the same weights."""
+  import tensorflow as tf
+
+  import tricks
+  from train_loop import models
+
+  tf.keras.utils.set_random_seed(seed)
+  model = models.build_model(**network, dtype=precision)
+  if zero_gamma:
+    zeroed = tricks.zero_gamma(model)
+    logging.info("zero γ in %d layers", len(zeroed))
+  return model

@@ -1,0 +1,117 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From flags to a `TrainConfig`: here epochs become steps, and nowhere else."""
+
+from __future__ import annotations
+
+from train_loop.command.flags import Values, group
+from train_loop.command.settings import EpochSettings
+from train_loop.config import (
+  MAX_STEPS,
+  EvaluationConfig,
+  LoopConfig,
+  OptimizerConfig,
+  PrecisionConfig,
+  RegularizationConfig,
+  ScheduleConfig,
+  TrainConfig,
+)
+from train_loop.fields import ConfigError
+
+
+def config_from_flags(
+  values: Values,
+  *,
+  examples_per_epoch: int,
+  precision: str = "float32",
+  jit_compile: bool = False,
+) -> TrainConfig:
+  """Returns the config that the flags ask for; epochs become steps.
+
+  Args:
+    values: the flags' values.
+    examples_per_epoch: of the training data.
+    precision: what --precision says, or what auto found.
+    jit_compile: what --jit_compile says, or what auto found.
+
+  Returns:
+    The config.
+
+  Raises:
+    ConfigError: a value is out of range, or two do not fit each other.
+  """
+  spans = group(EpochSettings, values)
+  # Checks the batch size, by which epochs become steps.
+  loop = group(
+    LoopConfig, values, total_steps=1, examples_per_epoch=examples_per_epoch
+  )
+
+  def steps(epochs: float) -> int:
+    return round(epochs * examples_per_epoch / loop.global_batch_size)
+
+  total_steps = max(1, steps(spans.epochs))
+  if total_steps > MAX_STEPS:
+    raise ConfigError(
+      f"epochs must be at most {MAX_STEPS} steps, got {spans.epochs:g} epochs "
+      f"of {total_steps} steps"
+    )
+  warmup_steps, hold_steps = (
+    steps(spans.warmup_epochs),
+    steps(spans.hold_epochs),
+  )
+  _require_decay(spans, warmup_steps + hold_steps, total_steps)
+  boundary_steps: tuple[int, ...] = ()
+  if values.schedule == "step":
+    boundary_steps = tuple(map(steps, spans.boundaries))
+    _require_boundaries(spans, boundary_steps, warmup_steps + hold_steps)
+  eval_every_steps = 0
+  if spans.eval_every_epochs:
+    eval_every_steps = max(1, steps(spans.eval_every_epochs))
+  return TrainConfig(
+    schedule=group(
+      ScheduleConfig,
+      values,
+      warmup_steps=warmup_steps,
+      hold_steps=hold_steps,
+      boundary_steps=boundary_steps,
+    ),
+    optimizer=group(OptimizerConfig, values),
+    regularization=group(RegularizationConfig, values),
+    evaluation=group(EvaluationConfig, values),
+    precision=PrecisionConfig(precision=precision, jit_compile=jit_compile),
+    loop=group(
+      LoopConfig,
+      values,
+      total_steps=total_steps,
+      examples_per_epoch=examples_per_epoch,
+      eval_every_steps=eval_every_steps,
+      progressive_image_sizes=tuple(
+        (size, round(fraction * total_steps)) for size, fraction in spans.sizes
+      ),
+    ),
+  )
+
+
+def _require_decay(spans: EpochSettings, ramp: int, total_steps: int) -> None:
+  """Raises unless warmup and hold, in steps, leave a step to decay."""
+  if ramp >= total_steps:
+    raise ConfigError(
+      "warmup_epochs + hold_epochs must be shorter than epochs by a step: "
+      f"{spans.epochs:g} epochs are {total_steps} steps, got "
+      f"{spans.warmup_epochs:g} + {spans.hold_epochs:g} epochs, {ramp} steps"
+    )
+
+
+def _require_boundaries(
+  spans: EpochSettings, boundary_steps: tuple[int, ...], ramp: int
+) -> None:
+  """Raises unless the boundaries, in steps, come one after another."""
+  increasing = all(
+    a < b for a, b in zip((ramp, *boundary_steps), boundary_steps)
+  )
+  if not (increasing and boundary_steps):
+    raise ConfigError(
+      "boundary_epochs must be given for schedule step, a step apart and after "
+      f"warmup_epochs + hold_epochs ({ramp} steps), got "
+      f"{','.join(spans.boundary_epochs) or 'none'}: steps {boundary_steps}"
+    )

@@ -1,0 +1,56 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Defines and parses absl's flags, and runs the mode that they ask for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from absl import app
+from absl.flags import FLAGS
+
+from data import DataError
+from train_loop.command import flags, terminal
+from train_loop.failures import BAD_INPUT
+from train_loop.fields import ConfigError
+
+# The program in `modes/` of each mode.
+PROGRAMS = {
+  "train_and_eval": "train",
+  "train": "train",
+  "eval": "evaluate",
+  "check_data": "check_data",
+  "convert": "convert",
+}
+
+
+def run() -> None:
+  """Runs the command; exits with its status."""
+  terminal.log_sentences()
+  flags.define(FLAGS)
+  for name in flags.names():  # --help lists those of the command.
+    FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
+  app.define_help_flags()
+  app.run(main, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  """Parses the command line, or exits with one line."""
+  try:
+    return flags.parse_into(FLAGS, list(argv))
+  except ConfigError as error:
+    terminal.say(error)
+    sys.exit(BAD_INPUT)
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the mode that the flags ask for; returns the exit status."""
+  del argv
+  program = importlib.import_module(f"train_loop.modes.{PROGRAMS[FLAGS.mode]}")
+  try:
+    return program.run(FLAGS)
+  except (ConfigError, DataError, OSError) as error:
+    terminal.say(error)
+    return BAD_INPUT

@@ -1,0 +1,167 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The settings that only the command has: of the run, and in epochs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import stat
+from collections.abc import Sequence
+
+from train_loop.fields import ConfigError, check, refused, setting
+
+MODES = ("train_and_eval", "train", "eval", "check_data", "convert")
+# More epochs than anybody trains, and few enough to count their steps.
+MAX_EPOCHS = 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+  """What the command does, and where."""
+
+  workdir: str = setting(
+    "",
+    path=True,
+    help="The run's folder. The same command, run again, continues the run in "
+    "it; --workdir alone continues it with its own flags.",
+  )
+  recipe: str = setting(
+    "",
+    help="A flagfile that ships with the package, by its name; flags after it "
+    "win.",
+  )
+  mode: str = setting(
+    "train_and_eval",
+    choices=MODES,
+    help="train_and_eval; train, without evaluation; eval: evaluate the run in "
+    "workdir and change nothing; check_data: decode all images and report, in "
+    "workdir too; convert: write the data as TFRecord files to output_dir.",
+  )
+  output_dir: str = setting(
+    "", path=True, help="The new folder that mode convert writes."
+  )
+  convert_resize: int = setting(
+    0,
+    low=0,
+    high=2**16,
+    help="The shorter side to which mode convert reduces larger images; 0 "
+    "copies them as they are.",
+  )
+  on_bad_image: str = setting(
+    "error",
+    choices=("error", "skip"),
+    help="Stop at an image that cannot be decoded; or list it in "
+    "bad_images.txt and train on the next one in its place, or evaluate "
+    "without it.",
+  )
+
+  def __post_init__(self) -> None:
+    check(self)
+    for name in ("workdir", "output_dir"):
+      _require_folder_name(name, getattr(self, name))
+
+
+def _require_folder_name(name: str, path: str) -> None:
+  """Raises unless a path is a folder, or could become one."""
+  try:
+    path.encode()
+    found = os.stat(path)
+  except FileNotFoundError:
+    return
+  except ValueError:  # A name that is no UTF-8, which TensorFlow cannot write.
+    raise refused(name, path, "a folder's name in UTF-8") from None
+  except OSError as error:
+    raise ConfigError(
+      f"{name} must be the name of a folder, got {path!r}: {error.strerror}"
+    ) from error
+  if not stat.S_ISDIR(found.st_mode):
+    raise refused(name, path, "a folder, and not a file")
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochSettings:
+  """What the flags count in epochs; the config counts it in steps."""
+
+  epochs: float = setting(
+    90.0,
+    low=0.0,
+    open_low=True,
+    high=MAX_EPOCHS,
+    help="Passes over the training data; it may be a fraction.",
+  )
+  warmup_epochs: float = setting(
+    5.0, low=0.0, high=MAX_EPOCHS, help="Epochs of linear warmup."
+  )
+  hold_epochs: float = setting(
+    0.0,
+    low=0.0,
+    high=MAX_EPOCHS,
+    help="Epochs at the peak between warmup and decay.",
+  )
+  boundary_epochs: tuple[str, ...] = setting(
+    ("30", "60", "80"),
+    help="The epochs at which schedule step multiplies the rate by "
+    "decay_factor; other schedules ignore them.",
+  )
+  eval_every_epochs: float = setting(
+    1.0,
+    low=0.0,
+    high=MAX_EPOCHS,
+    help="Epochs between evaluations; 0 evaluates after the last step only.",
+  )
+  progressive_image_sizes: tuple[str, ...] = setting(
+    (),
+    help="Train on smaller images first: size:fraction of the run from which "
+    "on, as in 128:0,160:0.4,224:0.8. The last size is that of the images, "
+    "which evaluation sees.",
+  )
+
+  def __post_init__(self) -> None:
+    check(self)
+    before_decay = self.warmup_epochs + self.hold_epochs
+    if before_decay >= self.epochs:
+      raise ConfigError(
+        f"warmup_epochs + hold_epochs must be below epochs ({self.epochs:g}), "
+        f"got {before_decay:g}"
+      )
+    _ = self.boundaries, self.sizes  # Raises if one cannot be read.
+
+  @property
+  def boundaries(self) -> list[float]:
+    """The boundary epochs, as numbers."""
+    try:
+      return [_finite(text) for text in self.boundary_epochs]
+    except ValueError:
+      raise ConfigError(
+        "boundary_epochs must be finite numbers >= 0 with commas between them, "
+        f"got {_joined(self.boundary_epochs)!r}"
+      ) from None
+
+  @property
+  def sizes(self) -> list[tuple[int, float]]:
+    """Pairs of a height and the fraction of the run from which on it counts."""
+    try:
+      pairs = [text.split(":") for text in self.progressive_image_sizes]
+      sizes = [(int(size), _finite(fraction)) for size, fraction in pairs]
+      if any(fraction >= 1 for _, fraction in sizes):
+        raise ValueError
+    except ValueError:
+      raise ConfigError(
+        "progressive_image_sizes must be size:fraction with commas between "
+        "them, fractions in [0, 1), as in 128:0,160:0.4,224:0.8, got "
+        f"{_joined(self.progressive_image_sizes)!r}"
+      ) from None
+    return sizes
+
+
+def _finite(text: str) -> float:
+  number = float(text)
+  if not 0.0 <= number < math.inf:
+    raise ValueError
+  return number
+
+
+def _joined(texts: Sequence[str]) -> str:
+  return ",".join(texts)

@@ -1,0 +1,52 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluates the run in workdir and changes nothing in it."""
+
+from __future__ import annotations
+
+from train_loop.command import compose, flags, terminal
+from train_loop.failures import InputFailed
+from train_loop.fields import ConfigError
+from train_loop.workdir import run_card
+
+
+def run(values: flags.Values) -> int:
+  """Evaluates the run in workdir with its own flags.
+
+  Args:
+    values: the flags' values; those that the command line left out become
+      those of the run.
+
+  Returns:
+    The exit status, 0.
+
+  Raises:
+    ConfigError: workdir holds no run, or a flag differs from the run's.
+    DataError: bad data.
+  """
+  flags.require_workdir(values)
+  workdir = values.workdir
+  card = run_card.read(workdir)
+  if card is None or "flags" not in card:  # A library's run has no flags.
+    raise ConfigError(
+      f"workdir must hold a run of this command, got {workdir!r}"
+    )
+  flags.adopt(card["flags"], values)
+  # An evaluation has no use of the teacher, which may be gone.
+  values["teacher"].value = ""
+  asked = flags.comparable(flags.as_dict(values))
+  may_change = {name: asked[name] for name in flags.EVAL_FLAGS}
+  saved = flags.comparable(card["flags"])
+  run_card.require_same(workdir, {**saved, **may_change}, asked)
+  parts = compose.compose(values, card["choice"])
+
+  from train_loop import evaluation
+
+  try:
+    results = evaluation.evaluate(
+      parts.model, parts.inputs.eval_dataset(), parts.config, workdir
+    )
+  except InputFailed as error:
+    raise parts.inputs.bad_image(error.steps) or error from error
+  print(f"{workdir}: {terminal.summary(results)}")
+  return 0

@@ -1,0 +1,125 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Trains a run, or goes on with the one in workdir."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Any
+
+from absl import logging
+
+from train_loop.command import compose, flags, signals, terminal
+from train_loop.failures import DIVERGED, Diverged, InputFailed, Stopped
+from train_loop.fields import ConfigError
+from train_loop.workdir import run_card
+
+# Below this number of examples the defaults, which are ImageNet's, do badly.
+_SMALL_DATA = 50_000
+
+
+def run(values: flags.Values) -> int:
+  """Trains the run in workdir to its end.
+
+  Args:
+    values: the flags' values; those that the command line left out become
+      those of the run, if there is one.
+
+  Returns:
+    The exit status: 0 finished, 3 diverged, 128 + the signal that stopped it.
+
+  Raises:
+    ConfigError: a bad flag, or another run's workdir.
+    DataError: bad data.
+  """
+  flags.require_workdir(values)
+  workdir = values.workdir
+  card = run_card.read(workdir) or {}
+  if card:
+    _continue(values, card)
+  if card.get("finished"):
+    summary = terminal.summary(card["final"])
+    print(f"{workdir} was finished before: {summary}")
+    return 0
+  parts = compose.compose(values, card.get("choice"))
+  if card:
+    _require_same_data(workdir, card, parts.card)
+  elif not values.recipe:
+    _suggest_recipe(parts.inputs.train.num_examples)
+  return _train(values, parts)
+
+
+def _continue(values: flags.Values, card: dict[str, Any]) -> None:
+  """Takes over the flags of the run in workdir, or refuses others."""
+  if "flags" not in card:
+    raise ConfigError(
+      f"workdir must be new or hold a run of this command, got "
+      f"{values.workdir!r}, a run of a program of its own"
+    )
+  flags.adopt(card["flags"], values)
+  run_card.require_same(
+    values.workdir,
+    flags.comparable(card["flags"]),
+    flags.comparable(flags.as_dict(values)),
+  )
+
+
+def _require_same_data(
+  workdir: str, card: dict[str, Any], now: dict[str, Any]
+) -> None:
+  """Raises unless data and teacher are those that the run was started with."""
+  run_card.require_same(workdir, card.get("data", {}), now["data"])
+  if "teacher_sha256" in card:  # Cards of older builds have the path alone.
+    names = ("teacher_sha256",)
+    run_card.require_same(
+      workdir,
+      {name: card[name] for name in names},
+      {name: now[name] for name in names},
+    )
+
+
+def _suggest_recipe(num_examples: int) -> None:
+  if num_examples < _SMALL_DATA:
+    logging.info(
+      "the defaults are for ImageNet; with %d training images try "
+      "--recipe=small_images",
+      num_examples,
+    )
+
+
+def _train(values: flags.Values, parts: compose.Parts) -> int:
+  """Runs the loop; returns the exit status."""
+  from train_loop import loop
+
+  train_dataset = parts.inputs.train_dataset()
+  eval_dataset = None
+  if values.mode != "train":
+    eval_dataset = parts.inputs.eval_dataset()
+  stop = signals.StopRequest()
+  try:
+    with stop:
+      final = loop.train_and_evaluate(
+        parts.model,
+        train_dataset,
+        eval_dataset,
+        parts.config,
+        values.workdir,
+        teacher=parts.teacher,
+        card={
+          "command": shlex.join(sys.argv),
+          "flags": flags.as_dict(values),
+          **parts.card,
+        },
+        should_stop=stop,
+      )
+  except Diverged as error:
+    terminal.say(error)
+    return DIVERGED
+  except InputFailed as error:
+    raise parts.inputs.bad_image(error.steps) or error from error
+  except Stopped as error:
+    terminal.say(error)
+    return 128 + (stop.signum or 0)
+  print(f"{values.workdir} is finished: {terminal.summary(final)}")
+  return 0
