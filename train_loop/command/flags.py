@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from absl import flags
@@ -67,6 +68,15 @@ EVAL_FLAGS = ("flip_tta",)
 Settings = TypeVar("Settings")
 
 
+# By the field's type; of any other it is a list.
+_MAKERS: dict[str, Callable[..., Any]] = {
+  "bool": flags.DEFINE_bool,
+  "int": flags.DEFINE_integer,
+  "float": flags.DEFINE_float,
+  "str": flags.DEFINE_string,
+}
+
+
 class _AutoInteger(flags.IntegerParser):
   """An integer, 0 of which is spelled auto."""
 
@@ -100,28 +110,18 @@ def define(values: Values) -> None:
 
 def _define(field: dataclasses.Field, values: Values) -> None:
   """Defines the flag of a field."""
-  kind, help_text = str(field.type), field.metadata["help"]
-  default: Any = field.default
-  arguments: Any = (field.name, default, help_text)
+  kind, default = str(field.type), field.default
+  if isinstance(default, tuple):
+    default = list(default)
+  arguments: list[Any] = [field.name, default, field.metadata["help"]]
+  make: Callable[..., Any] = _MAKERS.get(kind, flags.DEFINE_list)
   if field.metadata.get("auto"):
-    flags.DEFINE(
-      _AutoInteger(), field.name, "auto", help_text, flag_values=values
-    )
-  elif kind == "bool":
-    flags.DEFINE_bool(*arguments, flag_values=values)
-  elif kind == "int":
-    flags.DEFINE_integer(*arguments, flag_values=values)
-  elif kind == "float":
-    flags.DEFINE_float(*arguments, flag_values=values)
-  elif kind.startswith("tuple"):
-    flags.DEFINE_list(field.name, list(default), help_text, flag_values=values)
+    make = functools.partial(flags.DEFINE, _AutoInteger())
+    arguments[1] = "auto"
   elif field.metadata.get("choices"):
-    choices = field.metadata["choices"]
-    flags.DEFINE_enum(
-      field.name, default, choices, help_text, flag_values=values
-    )
-  else:
-    flags.DEFINE_string(*arguments, flag_values=values)
+    make = flags.DEFINE_enum
+    arguments.insert(2, field.metadata["choices"])
+  make(*arguments, flag_values=values)
 
 
 def names() -> list[str]:
