@@ -11,15 +11,14 @@ Reference: Xiao et al. 2017, Fashion-MNIST: a Novel Image Dataset for
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import socket
+import shutil
 import struct
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -249,28 +248,18 @@ def _fetch_into(
 
 
 def _download(scratch: str) -> str:
-  """Downloads the four files; returns the folder that holds them."""
-  import tensorflow as tf
+  """Downloads the four files; returns the folder that holds them.
 
+  Without Keras' get_file, which would import TensorFlow before the run has
+  chosen how: TensorFlow reads whether to use oneDNN once, when it is imported.
+  """
   logging.info("Downloading Fashion-MNIST from %s", URL)
-  # Keras draws its progress on stdout, which belongs to the program's result.
-  with _network_timeout(), contextlib.redirect_stdout(sys.stderr):
-    for file in FILES:
-      tf.keras.utils.get_file(
-        file.name, URL + file.name, cache_dir=scratch, cache_subdir=""
-      )
+  for file in FILES:
+    path, url = os.path.join(scratch, file.name), URL + file.name
+    answer = urllib.request.urlopen(url, timeout=_NETWORK_TIMEOUT)
+    with answer, open(path, "wb") as copy:
+      shutil.copyfileobj(answer, copy)
   return scratch
-
-
-@contextlib.contextmanager
-def _network_timeout() -> Iterator[None]:
-  """Bounds the wait for the network, for which get_file has no argument."""
-  before = socket.getdefaulttimeout()
-  socket.setdefaulttimeout(_NETWORK_TIMEOUT)
-  try:
-    yield
-  finally:
-    socket.setdefaulttimeout(before)
 
 
 def _fetch_package(scratch: str) -> str:
