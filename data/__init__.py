@@ -36,12 +36,13 @@ of `(seed, epoch, index)`, so a run continues from one integer, its step.
 from __future__ import annotations
 
 from data.augmentation import Augmentation
+from data.errors import DataError
 from data.fields import flag_names
 from data.inputs import Inputs
 from data.names import DATASETS
 from data.sources.encoded import AnySource, EncodedSource
 from data.sources.loading import SourceOptions, load
-from data.sources.source import DataError, Source
+from data.sources.source import Source
 
 __all__ = [
   "DATASETS",

@@ -12,9 +12,9 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from data.errors import DataError
 from data.fields import check, setting
 from data.names import AUTO_AUGMENTS
-from data.sources.source import DataError
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -36,7 +36,7 @@ class Augmentation:
   >>> Augmentation(pad_crop=-1)
   Traceback (most recent call last):
   ...
-  data.sources.source.DataError: pad_crop must be an integer >= 0, got -1
+  data.errors.DataError: pad_crop must be an integer >= 0, got -1
   """
 
   random_resized_crop: bool = setting(

@@ -16,16 +16,17 @@ import tempfile
 from collections.abc import Iterator
 
 import numpy as np
+import platformdirs
 import psutil
 import tensorflow as tf
 from absl import logging
 
 from data import reading
+from data.errors import DataError
 from data.images import netpbm
-from data.preparation import convert
-from data.sources import tfrecord, user_cache
+from data.sources import record_writer, tfrecord
 from data.sources.encoded import AnySource, Contents, EncodedSource, Records
-from data.sources.source import DataError, Source
+from data.sources.source import Source
 
 # `auto` leaves this part of the free memory to everything else.
 _SPARE = 0.5
@@ -125,7 +126,7 @@ def _on_disk(
 ) -> EncodedSource:
   """Writes the examples into our cache, where they are not there yet."""
   key = hashlib.sha256(f"1 {source.fingerprint()} {what}".encode()).hexdigest()
-  folder = user_cache.folder(os.path.join("images", key[:32]))
+  folder = platformdirs.user_cache_dir(f"train_loop/images/{key[:32]}")
   if not os.path.isdir(folder):
     logging.info("writing %s, once", folder)
     try:
@@ -135,7 +136,7 @@ def _on_disk(
       ) as scratch:
         partial = os.path.join(scratch, "images")
         os.mkdir(partial)
-        convert.write_part(partial, _PART, examples, source.class_names)
+        record_writer.write_part(partial, _PART, examples, source.class_names)
         os.rename(partial, folder)
     except OSError as error:
       if not os.path.isdir(folder):  # Else another run was faster.

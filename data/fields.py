@@ -14,7 +14,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from data.sources.source import DataError
+from data.errors import DataError
 
 _TYPES: dict[type, tuple[Any, str]] = {
   bool: (bool, "true or false"),
@@ -88,7 +88,7 @@ def _inside(value: float, limits: Mapping[str, Any]) -> bool:
   low, high = limits.get("low", -math.inf), limits.get("high", math.inf)
   above = value > low if limits.get("open_low") else value >= low
   below = value < high if limits.get("open_high") else value <= high
-  return above and below and abs(value) != math.inf  # NaN compares false.
+  return above and below  # NaN compares false.
 
 
 def _interval(limits: Mapping[str, Any]) -> str:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from data.augmentation import Augmentation
 from data.bad_images import BadImages
+from data.errors import DataError
 from data.fields import check, setting
 from data.names import CACHES
 from data.sources.encoded import AnySource
-from data.sources.source import DataError
 
 if TYPE_CHECKING:
   import tensorflow as tf

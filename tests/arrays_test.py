@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import data
+from data.errors import DataError
 from data.sources.arrays import from_arrays
-from data.sources.source import DataError
 
 
 def pixels(shape=(6, 4, 5, 3), seed=0) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image
 from data import DataError, cache, reading
 from data.images import decode, netpbm
 from data.preparation import convert
-from data.sources import image_folder, tfrecord
+from data.sources import csv_table, image_folder, tfrecord
 from data.sources.source import Source
 from tests import disk, pictures
 
@@ -118,6 +118,27 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
   (tmp_path / "out.partial").mkdir()
   with pytest.raises(DataError, match="is an unfinished conversion: delete"):
     convert.convert(*parts, str(tmp_path / "out"))
+
+
+def test_a_path_is_no_pattern(tmp_path, monkeypatch):
+  # TensorFlow's file functions take [, *, ? and a backslash for patterns.
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache[*]"))
+  root = pictures.write_folder(tmp_path / "data[0-9]?" / "\\{a,b}")
+  parts = image_folder.load(str(root))
+  output = str(tmp_path / "out[*]")
+  convert.convert(*parts, output, shard_bytes=4000)
+  copied = [read_all(part) for part in tfrecord.load(output)]
+  assert copied == [read_all(part) for part in parts]
+  table = tmp_path / "table[0].csv"
+  relative = [path.relative_to(root) for path in sorted(root.rglob("*.jpg"))]
+  rows = [f"{path},{path.parent.name},{path.parts[0]}" for path in relative]
+  table.write_text("\n".join(["path,label,split", *rows]))
+  listed, _ = csv_table.load(str(root), str(table))
+  assert sorted(read_all(listed)) == sorted(copied[0])
+  near = cache.cached(
+    parts[0], "disk", image_size=16, random_crops=True, replace=True
+  )
+  assert read_all(near) == copied[0]
 
 
 def records(tmp_path, **options):

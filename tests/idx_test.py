@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
+from data.errors import DataError
 from data.sources.idx import read_idx
-from data.sources.source import DataError
 
 CODES = {
   "u1": 0x08,

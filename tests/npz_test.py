@@ -105,3 +105,9 @@ def test_a_single_array_is_no_archive(tmp_path):
 def test_no_file(path):
   with pytest.raises(DataError, match="data_dir must be"):
     npz.load(path)
+
+
+def test_a_missing_file_is_not_blamed_on_data_dir(tmp_path):
+  path = tmp_path / "train.index.npz"
+  with pytest.raises(DataError, match=f"^{path} is missing or no file$"):
+    npz.read_arrays(path)

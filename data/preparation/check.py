@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from data import reading
+from data import reading, writing
 from data.images import decode
 from data.preparation import scan
 from data.sources.encoded import AnySource, EncodedSource
@@ -169,7 +169,11 @@ def _make_look(source: AnySource) -> Callable[[int], Look]:
 
 
 def save(report: Report, path: str | os.PathLike[str]) -> None:
-  """Writes the report as JSON."""
+  """Writes the report as JSON.
+
+  Raises:
+    OSError: the file cannot be written.
+  """
   parts = {
     part.name: {
       "examples": part.examples,
@@ -186,9 +190,8 @@ def save(report: Report, path: str | os.PathLike[str]) -> None:
     "leaked": report.leaked,
     "contradictions": report.contradictions,
   }
-  with open(path, "w", encoding="utf-8") as file:
-    json.dump(found, file, indent=2)
-    file.write("\n")
+  with writing.new_file(path) as file:
+    file.write(f"{json.dumps(found, indent=2)}\n".encode())
 
 
 def as_text(report: Report, *, most: int = 10) -> str:

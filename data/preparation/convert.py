@@ -10,9 +10,6 @@ pixels. Arrays are stored as PNG.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -22,14 +19,12 @@ import tensorflow as tf
 
 from data import reading
 from data.bad_images import bad_images_file
+from data.errors import DataError
 from data.images import decode, netpbm
 from data.preparation import scan
-from data.sources import record_index, tfrecord
+from data.sources import tfrecord
 from data.sources.encoded import AnySource, EncodedSource
-from data.sources.source import DataError
-
-# Small enough to be moved about, large enough to be read in long stretches.
-SHARD_BYTES = 1 << 27
+from data.sources.record_writer import SHARD_BYTES, write_part
 
 Progress = Callable[[Iterable, str, int], Iterable]
 
@@ -151,104 +146,3 @@ def _shrunk(image: tf.Tensor, resize: int) -> np.ndarray:
   size = [max(resize, round(side * scale)) for side in (height, width)]
   resized = tf.image.resize(image, size, antialias=True)
   return np.clip(np.rint(resized.numpy()), 0, 255).astype(np.uint8)
-
-
-def _example(
-  contents: bytes, label: int, class_names: tuple[str, ...]
-) -> tf.train.Example:
-  def of_bytes(value: bytes) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-  label_list = tf.train.Int64List(value=[label])
-  features = {
-    tfrecord.IMAGE_FEATURE: of_bytes(contents),
-    tfrecord.LABEL_FEATURE: tf.train.Feature(int64_list=label_list),
-    "image/class/text": of_bytes(class_names[label].encode()),
-  }
-  return tf.train.Example(features=tf.train.Features(feature=features))
-
-
-@contextlib.contextmanager
-def _os_errors() -> Iterator[None]:
-  """Raises TensorFlow's error of a file, as of a full disk, as an OSError."""
-  try:
-    yield
-  except tf.errors.OpError as error:
-    raise OSError(errno.EIO, error.message) from error
-
-
-@dataclasses.dataclass
-class _Shards:
-  """Writes records into files of about one size, and notes where they stand."""
-
-  folder: str
-  part: str
-  shard_bytes: int
-  places: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
-  sizes: list[int] = dataclasses.field(default_factory=list)
-  writer: tf.io.TFRecordWriter | None = None
-
-  def path(self, number: int) -> str:
-    return os.path.join(self.folder, f"{self.part}-{number:05d}.partial")
-
-  @_os_errors()
-  def write(self, record: bytes, label: int) -> None:
-    if self.writer is None or self.sizes[-1] >= self.shard_bytes:
-      self.close()
-      self.sizes.append(0)
-      self.writer = tf.io.TFRecordWriter(self.path(len(self.sizes) - 1))
-    self.places.append((len(self.sizes) - 1, self.sizes[-1], label))
-    self.writer.write(record)
-    self.sizes[-1] += record_index.record_bytes(len(record))
-
-  @_os_errors()
-  def close(self) -> None:
-    if self.writer is not None:
-      self.writer.close()
-      self.writer = None
-
-
-def write_part(
-  folder: str,
-  part: str,
-  examples: Iterable[tuple[bytes, int]],
-  class_names: tuple[str, ...],
-  *,
-  shard_bytes: int = SHARD_BYTES,
-) -> int:
-  """Writes one part's TFRecord files and their index.
-
-  Args:
-    folder: an empty or new folder.
-    part: how the files' names begin.
-    examples: encoded images and labels.
-    class_names: one name a class.
-    shard_bytes: about what a file is to hold.
-
-  Returns:
-    The number of examples.
-
-  Raises:
-    DataError: there are none.
-    OSError: a file cannot be written.
-  """
-  shards = _Shards(folder, part, shard_bytes)
-  for contents, label in examples:
-    example = _example(contents, label, class_names)
-    shards.write(example.SerializeToString(), label)
-  shards.close()
-  if not shards.places:
-    raise DataError(f"no image of {part} can be decoded")
-  total = len(shards.sizes)
-  for number in range(total):
-    name = f"{part}-{number:05d}-of-{total:05d}"
-    os.rename(shards.path(number), os.path.join(folder, name))
-  columns = np.array(shards.places, np.int64)
-  index = record_index.Index(
-    np.array(shards.sizes, np.int64),
-    columns[:, 0].astype(np.int32),
-    columns[:, 1],
-    columns[:, 2],
-  )
-  record_index.write(tfrecord.index_path(folder, part), index)
-  return len(shards.places)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.sources.source import DataError, Source, check_labels
+from data.errors import DataError
+from data.sources.source import Source, check_labels
 
 # A label beyond it is an identifier of something, not the number of a class.
 _MAX_CLASSES = 1 << 20

@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.errors import DataError
 from data.names import TRAIN, VALIDATION
 from data.sources.encoded import EncodedSource
 from data.sources.image_files import from_files
-from data.sources.source import DataError
 
 _HEADINGS = (["path", "label"], ["path", "label", "split"])
 # Longer than any path; a table that is not one fails early.

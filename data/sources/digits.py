@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.sources.source import DataError, Source
+from data.errors import DataError
+from data.sources.source import Source
 
 
 def load(*, test_fraction: float = 0.2, seed: int = 0) -> tuple[Source, Source]:

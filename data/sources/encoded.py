@@ -15,8 +15,8 @@ from typing import Union
 
 import numpy as np
 
+from data.errors import DataError
 from data.sources.source import (
-  DataError,
   LabelledImages,
   Source,
   check_labels,

@@ -15,18 +15,19 @@ import hashlib
 import os
 import shutil
 import struct
-import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import platformdirs
 from absl import logging
 
-from data.sources import user_cache
+from data.errors import DataError
+from data.sources import debian_package
 from data.sources.idx import read_idx
-from data.sources.source import DataError, Source
+from data.sources.source import Source
 
 CLASS_NAMES = (
   "T-shirt/top",
@@ -45,9 +46,8 @@ HOME_PAGE = "https://github.com/zalandoresearch/fashion-mnist"
 PACKAGE = "dataset-fashion-mnist"
 SYSTEM_SHARES = ("/usr/local/share", "/usr/share")
 
-# Seconds: without an answer from the network, and for a whole command.
+# Seconds to wait for an answer from the network.
 _NETWORK_TIMEOUT = 20
-_COMMAND_TIMEOUT = 300
 
 
 class File(NamedTuple):
@@ -123,7 +123,7 @@ def load(data_dir: str = "") -> tuple[Source, Source]:
 
 def cache_folder() -> str:
   """The folder that fetched files are kept in."""
-  return user_cache.folder("fashion_mnist")
+  return platformdirs.user_cache_dir("train_loop/fashion_mnist")
 
 
 def _system_folders() -> list[str]:
@@ -263,54 +263,8 @@ def _download(scratch: str) -> str:
 
 
 def _fetch_package(scratch: str) -> str:
-  """Unpacks the Debian package; returns the folder that holds the files.
-
-  apt-get keeps its lists and its cache in the scratch folder, so it needs no
-  root and leaves the system's own as they are.
-  """
-  logging.info("Fetching the package %s with apt-get", PACKAGE)
-  options = {
-    "Dir::State::Lists": os.path.join(scratch, "lists"),
-    "Dir::Cache": os.path.join(scratch, "cache"),
-    "Acquire::Retries": "1",
-    "Acquire::http::Timeout": str(_NETWORK_TIMEOUT),
-    "Acquire::https::Timeout": str(_NETWORK_TIMEOUT),
-  }
-  apt_get = ["apt-get"]
-  for option, value in options.items():
-    apt_get += ["-o", f"{option}={value}"]
-  # apt-get makes neither of them itself when it is not root.
-  for folder in ("lists/partial", "cache/archives/partial"):
-    os.makedirs(os.path.join(scratch, folder))
-  try:
-    _run([*apt_get, "update"], scratch)
-  except RuntimeError as error:
-    # A repository that we may not need is out of reach; the download tells.
-    logging.warning("%s", error)
-  _run([*apt_get, "download", PACKAGE], scratch)
-  packages = [name for name in os.listdir(scratch) if name.endswith(".deb")]
-  root = os.path.join(scratch, "root")
-  _run(["dpkg", "-x", *packages, root], scratch)
+  """Unpacks Debian's package; returns the folder that holds the files."""
+  root = debian_package.unpack(
+    PACKAGE, scratch, network_timeout=_NETWORK_TIMEOUT
+  )
   return os.path.join(root, "usr", "share", "datasets", "fashion-mnist")
-
-
-def _run(command: list[str], folder: str) -> None:
-  """Runs a command in a folder; the last line of its output tells a failure."""
-  # To a file, not a pipe: what the command started may hold a pipe open.
-  with tempfile.TemporaryFile() as output:
-    status = subprocess.run(
-      command,
-      cwd=folder,
-      env={**os.environ, "LC_ALL": "C"},
-      stdin=subprocess.DEVNULL,
-      stdout=output,
-      stderr=subprocess.STDOUT,
-      timeout=_COMMAND_TIMEOUT,
-    ).returncode
-    output.seek(0)
-    lines = output.read().decode(errors="replace").split("\n")
-  if status:
-    last = next((line for line in reversed(lines) if line.strip()), "")
-    raise RuntimeError(
-      f"{command[0]} {command[-1]} ended with status {status}: {last}"
-    )

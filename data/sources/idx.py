@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from data.sources.source import DataError
+from data.errors import DataError
 
 _DTYPES = {
   0x08: ">u1",

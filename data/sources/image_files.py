@@ -16,8 +16,8 @@ from concurrent import futures
 
 import numpy as np
 
+from data.errors import DataError
 from data.sources.encoded import EncodedSource, Files
-from data.sources.source import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 _THREADS = 16

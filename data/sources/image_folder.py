@@ -15,10 +15,11 @@ import os
 import numpy as np
 from absl import logging
 
+from data.errors import DataError
 from data.names import TRAIN, VALIDATION
 from data.sources.encoded import EncodedSource
 from data.sources.image_files import EXTENSIONS, from_files
-from data.sources.source import DataError, require_folder
+from data.sources.source import require_folder
 
 
 def load(

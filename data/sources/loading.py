@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from data.errors import DataError
 from data.fields import check, setting
 from data.names import DATASETS
 from data.sources.encoded import AnySource
-from data.sources.source import DataError
 
 # The options that a data set uses; the others must be left out.
 _FILES = ("data_dir", "validation_fraction", "image_channels")

@@ -15,9 +15,10 @@ import zlib
 
 import numpy as np
 
+from data.errors import DataError
 from data.sources import arrays
 from data.sources.idx import DEFLATE_RATIO
-from data.sources.source import DataError, Source
+from data.sources.source import Source
 
 _PAIRS = (
   ("x_train", "y_train", "x_test", "y_test"),
@@ -44,6 +45,8 @@ def load(
   """
   if not path:
     raise DataError("data_dir must be given for dataset=npz: --data_dir=FILE")
+  if not os.path.isfile(path):
+    raise DataError(f"data_dir must be an .npz file, got {path!r}")
   found = read_arrays(path)
   for names in _PAIRS:
     if set(names) <= set(found):
@@ -83,7 +86,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     DataError: names the file and what is wrong with it.
   """
   if not os.path.isfile(path):
-    raise DataError(f"data_dir must be an .npz file, got {os.fspath(path)!r}")
+    raise DataError(f"{os.fspath(path)} is missing or no file")
   try:
     _check_sizes(path)
     with np.load(path, allow_pickle=False) as archive:

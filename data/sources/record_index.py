@@ -24,15 +24,16 @@ import hashlib
 import mmap
 import os
 import struct
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Union
 
 import numpy as np
+import platformdirs
 from absl import logging
 
-from data.sources import npz, user_cache
-from data.sources.source import DataError
+from data import writing
+from data.errors import DataError
+from data.sources import npz
 
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
@@ -80,7 +81,8 @@ def of_shards(shards: Sequence[str], label_feature: str) -> Index:
     identity = (os.path.abspath(shard), stat.st_size, stat.st_mtime_ns)
     key.update(repr(identity).encode())
   path = os.path.join(
-    user_cache.folder("tfrecord"), f"{key.hexdigest()[:32]}.npz"
+    platformdirs.user_cache_dir("train_loop/tfrecord"),
+    f"{key.hexdigest()[:32]}.npz",
   )
   sizes = np.array([stat.st_size for stat in stats], np.int64)
   with contextlib.suppress(DataError):
@@ -130,20 +132,13 @@ def build(shards: Sequence[str], label_feature: str) -> Index:
 
 
 def write(path: str, index: Index) -> None:
-  """Writes the index atomically, its folder too where there is none."""
-  folder = os.path.dirname(path)
-  os.makedirs(folder, exist_ok=True)
-  with tempfile.NamedTemporaryFile(
-    dir=folder, suffix=".partial", delete=False
-  ) as file:
-    try:
-      np.savez(file, **dataclasses.asdict(index))
-      file.flush()
-      os.fsync(file.fileno())
-      os.replace(file.name, path)
-    except BaseException:
-      os.unlink(file.name)
-      raise
+  """Writes an index, its folder too if there is none.
+
+  Raises:
+    OSError: the file cannot be written.
+  """
+  with writing.new_file(path) as file:
+    np.savez(file, **dataclasses.asdict(index))
 
 
 def read(path: str, sizes: np.ndarray) -> Index:

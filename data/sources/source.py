@@ -13,11 +13,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from data.errors import DataError
+
 Self = TypeVar("Self", bound="LabelledImages")
-
-
-class DataError(ValueError):
-  """Data that are missing, damaged or of the wrong kind; told in one line."""
 
 
 class LabelledImages(abc.ABC):

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.sources.source import DataError, Source
+from data.errors import DataError
+from data.sources.source import Source
 
 _CONTRAST = 48.0
 _NOISE = 32.0

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from data.errors import DataError
 from data.names import TRAIN
 from data.sources import record_index, tfrecord
 from data.sources.encoded import EncodedSource
-from data.sources.source import DataError
 
 _VALIDATION = ("validation", "test")
 

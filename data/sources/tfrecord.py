@@ -18,11 +18,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data.errors import DataError
 from data.names import TRAIN, VALIDATION
 from data.sources import record_index
 from data.sources.encoded import EncodedSource, Records
 from data.sources.record_index import Index
-from data.sources.source import DataError, require_folder
+from data.sources.source import require_folder
 
 IMAGE_FEATURE = "image/encoded"
 LABEL_FEATURE = "image/class/label"

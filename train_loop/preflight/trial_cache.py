@@ -16,17 +16,15 @@ import os
 import pathlib
 from typing import Any
 
+import platformdirs
 from absl import logging
 
 from train_loop.preflight.trials import Choice, Trial
 
 
 def folder() -> pathlib.Path:
-  """Returns the folder of the files, by the XDG specification."""
-  base = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
-  if not base.is_absolute():  # The specification has it ignored then.
-    base = pathlib.Path.home() / ".cache"
-  return base / "train_loop" / "preflight"
+  """Returns the folder of the files, in the user's cache."""
+  return platformdirs.user_cache_path("train_loop/preflight")
 
 
 def path_of(key: dict[str, Any]) -> pathlib.Path:
