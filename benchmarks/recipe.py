@@ -51,9 +51,7 @@ class Recipe:
   @property
   def augmentation(self) -> data.Augmentation:
     """What is done to the training images."""
-    values: Any = self.values
-    names = data.flag_names(data.Augmentation)
-    return data.Augmentation(**{name: values[name].value for name in names})
+    return self.planned.inputs.augmentation
 
   @property
   def half_epochs(self) -> list[int]:

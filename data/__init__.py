@@ -37,7 +37,6 @@ from __future__ import annotations
 
 from data.augmentation import Augmentation
 from data.errors import DataError
-from data.fields import flag_names
 from data.inputs import Inputs
 from data.names import DATASETS
 from data.sources.encoded import AnySource, EncodedSource
@@ -53,6 +52,5 @@ __all__ = [
   "Inputs",
   "Source",
   "SourceOptions",
-  "flag_names",
   "load",
 ]

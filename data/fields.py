@@ -38,19 +38,6 @@ def setting(default: Any, help: str, **metadata: Any) -> Any:
   return dataclasses.field(default=default, metadata={"help": help, **metadata})
 
 
-def flag_names(settings: Any) -> list[str]:
-  """Returns the names of the fields that are flags.
-
-  Args:
-    settings: a dataclass with fields made by `setting`, or an instance.
-  """
-  return [
-    field.name
-    for field in dataclasses.fields(settings)
-    if "help" in field.metadata and field.metadata.get("flag", True)
-  ]
-
-
 def check(settings: Any) -> None:
   """Checks the type and the range of each field made by `setting`.
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import data
-from data import Augmentation, DataError, Inputs, SourceOptions, flag_names
+from data import Augmentation, DataError, Inputs, SourceOptions
 from data.sources.source import Source
 from tests import project
 
@@ -143,19 +143,6 @@ def test_what_does_not_fit_the_images_is_named(options, expected):
   with pytest.raises(DataError, match=f"^{expected}"):
     inputs(augmentation=Augmentation(**options))
   inputs(augmentation=Augmentation(pad_crop=8))
-
-
-def test_each_flag_is_a_setting_with_a_help_text():
-  assert flag_names(SourceOptions)[0] == "dataset"
-  assert len(flag_names(Augmentation)) == 9
-  assert not any("erasing_a" in name for name in flag_names(Augmentation))
-  assert flag_names(Inputs) == [
-    "image_size",
-    "eval_resize",
-    "cache",
-    "input_threads",
-    "data_service",
-  ]
 
 
 def test_settings_need_no_tensorflow():

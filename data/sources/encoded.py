@@ -194,22 +194,5 @@ class EncodedSource(LabelledImages):
       num_bytes=self.num_bytes * len(indices) // self.num_examples,
     )
 
-  def require_sizes(
-    self,
-    *,
-    image_size: int,
-    random_resized_crop: bool = False,
-    eval_resize: int = 0,
-  ) -> None:
-    if image_size < 1:
-      raise DataError(
-        f"image_size must be given for {self.name}, as in 224, got {image_size}"
-      )
-    if eval_resize and eval_resize < image_size:
-      raise DataError(
-        f"eval_resize must be 0 or at least image_size ({image_size}), got"
-        f" {eval_resize}"
-      )
-
 
 AnySource = Union[Source, EncodedSource]

@@ -39,6 +39,11 @@ class LabelledImages(abc.ABC):
   def num_classes(self) -> int:
     return len(self.class_names)
 
+  @property
+  @abc.abstractmethod
+  def image_shape(self) -> tuple[int | None, int | None, int]:
+    """Height, width and channels; None if an image must be decoded first."""
+
   def place(self, index: int) -> str:
     """Returns where an example stands and its class, for a message."""
     class_name = self.class_names[self.labels[index]]
@@ -56,7 +61,6 @@ class LabelledImages(abc.ABC):
       indices: [examples] integers in [0, num_examples).
     """
 
-  @abc.abstractmethod
   def require_sizes(
     self,
     *,
@@ -75,6 +79,22 @@ class LabelledImages(abc.ABC):
     Raises:
       DataError: names the setting and the remedy.
     """
+    if None not in self.image_shape:
+      if image_size or random_resized_crop or eval_resize:
+        raise DataError(
+          "image_size, random_resized_crop and eval_resize are for encoded"
+          f" images: leave them out for {self.name}, whose images are arrays"
+          f" {list(self.image_shape)}"
+        )
+    elif image_size < 1:
+      raise DataError(
+        f"image_size must be given for {self.name}, as in 224, got {image_size}"
+      )
+    elif eval_resize and eval_resize < image_size:
+      raise DataError(
+        f"eval_resize must be 0 or at least image_size ({image_size}), got"
+        f" {eval_resize}"
+      )
 
   def split(
     self: Self, validation_fraction: float, *, seed: int = 0
@@ -185,20 +205,6 @@ class Source(LabelledImages):
     return dataclasses.replace(
       self, images=self.images[indices], labels=self.labels[indices]
     )
-
-  def require_sizes(
-    self,
-    *,
-    image_size: int,
-    random_resized_crop: bool = False,
-    eval_resize: int = 0,
-  ) -> None:
-    if image_size or random_resized_crop or eval_resize:
-      raise DataError(
-        "image_size, random_resized_crop and eval_resize are for encoded"
-        f" images: leave them out for {self.name}, whose images are arrays"
-        f" {list(self.image_shape)}"
-      )
 
   def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Per-channel mean and standard deviation of the pixels.
