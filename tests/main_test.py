@@ -225,7 +225,7 @@ def test_a_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
   ],
 )
 def test_the_run_of_a_librarys_user_is_named(arguments, tmp_path):
-  run_card.write(tmp_path, {"settings": {}, "finished": True})
+  run_card.write(tmp_path, {"settings": {}, "final": {}, "finished": False})
   done = command(*(argument.format(tmp_path) for argument in arguments))
   assert done.returncode == 2, done.stderr
   (line,) = own_lines(done.stderr)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,15 +13,13 @@ import tensorflow as tf
 from tests import disk
 from tests.events import accumulator, scalars
 from train_loop.config import ConfigError
-from train_loop.workdir import metrics_file, tensorboard
+from train_loop.workdir import metrics_file, tensorboard, writing
 
 
-def test_metrics_after_the_start_and_half_lines_are_dropped(tmp_path):
+def test_metrics_after_the_start_are_dropped(tmp_path):
   file = metrics_file.MetricsFile(tmp_path, start_step=0)
   for step in (1, 2, 3):
     file.write({"step": step, "loss": 0.1 * step})
-  with (tmp_path / "metrics.jsonl").open("a") as half:
-    half.write('{"step": 4, "lo')
   metrics_file.MetricsFile(tmp_path, start_step=2).write(
     {"step": 3, "loss": 9.0}
   )
@@ -29,6 +29,69 @@ def test_metrics_after_the_start_and_half_lines_are_dropped(tmp_path):
     {"step": 3, "loss": 9.0},
   ]
   assert metrics_file.last_records(tmp_path) == {"step": 3, "loss": 9.0}
+  assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+@pytest.mark.parametrize(
+  "damaged",
+  [
+    b'{"step": 4, "lo',
+    b"garbage\n",
+    b"\n",
+    b"\n\n",
+    b"\x00" * 40,
+    b"\x00" * 40 + b"\n",
+    b"\xff\xfe\n",
+    b"[1]\n",
+    b"3\n",
+    b'{"loss": 0.5}\n',
+    b'{"step": null}\n',
+    b'{"step": 2.5}\n',
+    b"[" * 100_000 + b"\n",
+  ],
+  ids=lambda damaged: repr(damaged[:16]),
+)
+def test_damaged_metrics_are_moved_aside(tmp_path, damaged, caplog):
+  path = tmp_path / "metrics.jsonl"
+  good = [{"step": 1, "loss": 0.1}, {"step": 2, "loss": 0.2}]
+  lines = [json.dumps(record).encode() + b"\n" for record in good]
+  path.write_bytes(lines[0] + damaged)
+  if damaged.endswith(b"\n"):
+    path.write_bytes(path.read_bytes() + lines[1])
+  else:
+    good.pop()
+  assert metrics_file.read_metrics(tmp_path) == good
+  file = metrics_file.MetricsFile(tmp_path, start_step=2)
+  assert "metrics.jsonl.damaged" in caplog.text
+  file.write({"step": 3})
+  assert metrics_file.read_metrics(tmp_path) == [*good, {"step": 3}]
+  aside = (tmp_path / "metrics.jsonl.damaged").read_bytes()
+  assert aside.rstrip(b"\n") == damaged.rstrip(b"\n")
+  caplog.clear()
+  metrics_file.MetricsFile(tmp_path, start_step=3)
+  assert not caplog.text
+
+
+def test_what_is_not_finite_is_null(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_text('{"step": 1, "loss": NaN, "top1": 1e999}\n')  # Older builds'.
+  file = metrics_file.MetricsFile(tmp_path, start_step=1)
+  file.write({"step": 2, "loss": float("nan"), "top1": -float("inf")})
+  text = path.read_text()
+  for step, line in enumerate(text.splitlines(), 1):
+    assert line == f'{{"step": {step}, "loss": null, "top1": null}}'
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+  path = tmp_path / "file"
+  writing.write_atomically(path, "old")
+  with (
+    disk.files_of_at_most(10),
+    pytest.raises(ConfigError, match=rf"{path} cannot be written \(.*\): mend"),
+  ):
+    writing.write_atomically(path, "new" * 10)
+  assert path.read_text() == "old"
+  assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_a_full_disk_does_not_take_is_named(tmp_path):

@@ -40,6 +40,17 @@ class InputFailed(RuntimeError):
     self.steps = steps
 
 
+def first_line(error: BaseException) -> str:
+  """Returns the first line of an error's text, or the name of its type.
+
+  TensorFlow begins its texts with "{{function_node ...}} " and ends them with
+  " [Op:...]"; both are left out.
+  """
+  text = getattr(error, "strerror", None) or str(error)
+  line, *_ = text.rpartition("}} ")[2].strip().splitlines() or [""]
+  return line.partition(" [Op:")[0].strip() or type(error).__name__
+
+
 @contextlib.contextmanager
 def input_failures(steps: range) -> Iterator[None]:
   """Tells where the input stood when it failed."""

@@ -49,8 +49,18 @@ def progress(items: Iterable[Any], part: str, count: int) -> Iterable[Any]:
 def summary(final: dict[str, Any]) -> str:
   """Returns the last line of a finished run."""
   if "eval_top1" not in final:
-    return f"training loss {final['loss']:.4f}, top-1 {final['top1']:.2%}"
+    return (
+      f"training loss {_figure(final['loss'], '.4f')}, "
+      f"top-1 {_figure(final['top1'], '.2%')}"
+    )
   return (
-    f"top-1 {final['eval_top1']:.2%}, top-5 {final['eval_top5']:.2%}, "
-    f"loss {final['eval_loss']:.4f} on {final['eval_examples']} examples"
+    f"top-1 {_figure(final['eval_top1'], '.2%')}, "
+    f"top-5 {_figure(final['eval_top5'], '.2%')}, "
+    f"loss {_figure(final['eval_loss'], '.4f')} "
+    f"on {final['eval_examples']} examples"
   )
+
+
+def _figure(value: float | None, form: str) -> str:
+  """Returns a figure as text; null stands for one that is not finite."""
+  return "not finite" if value is None else format(value, form)

@@ -8,6 +8,7 @@ import hashlib
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from train_loop.failures import first_line
 from train_loop.fields import ConfigError
 from train_loop.workdir import run_card
 
@@ -63,10 +64,9 @@ def load_teacher(teacher: str) -> tf.keras.Model | None:
       model = tf.keras.models.load_model(teacher, compile=False)
     # Keras raises what its file formats do, from BadZipFile to TypeError.
     except Exception as error:
-      first_line, *_ = str(error).strip().splitlines() or [""]
       raise ConfigError(
         "teacher must be a .keras file of a model of Keras' own layers, got "
-        f"{teacher!r}: {first_line[:200]}"
+        f"{teacher!r}: {first_line(error)[:200]}"
       ) from error
   model.trainable = False
   return model

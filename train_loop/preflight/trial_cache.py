@@ -19,7 +19,9 @@ from typing import Any
 import platformdirs
 from absl import logging
 
+from train_loop.fields import ConfigError
 from train_loop.preflight.trials import Choice, Trial
+from train_loop.workdir.writing import write_atomically
 
 
 def folder() -> pathlib.Path:
@@ -48,16 +50,13 @@ def read(key: dict[str, Any]) -> list[Trial]:
 
 
 def write(key: dict[str, Any], trials: list[Trial]) -> None:
-  """Keeps the trials of a key; a reader sees the old file or the new one."""
+  """Keeps the trials of a key, or warns that they cannot be kept."""
   path = path_of(key)
-  # Another run may write the same file at the same time.
-  partial = path.with_suffix(f".{os.getpid()}.partial")
   record = {"key": key, "trials": [as_row(trial) for trial in trials]}
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-  except OSError as error:
+    write_atomically(path, json.dumps(record, indent=2) + "\n")
+  except (OSError, ConfigError) as error:
     logging.warning("what auto measured cannot be kept: %s", error)
 
 

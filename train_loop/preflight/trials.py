@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Callable
 
-from train_loop import machine
+from train_loop import failures, machine
 from train_loop.config import ConfigError, PrecisionConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -226,8 +226,7 @@ def run_trial(job: Job, choice: Choice) -> Trial:
   try:
     return _timed_steps(job, choice)
   except Exception as error:  # Whatever it is, the next choice may work.
-    first_line, *_ = str(error).strip().splitlines() or [""]
-    reason = f"{type(error).__name__}: {first_line}"
+    reason = f"{type(error).__name__}: {failures.first_line(error)}"
     return Trial(choice, failure=reason[:200])
   finally:
     gc.collect()  # Graphs hold variables in cycles, and these hold memory.

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`run_card.json`: what a run was, on what it ran, and how it ended.
 
-The card is written when the run starts (`finished` false) and when it ends. A
-run that is started again is compared with the card of its workdir, so that two
-runs with different settings never mix. This module imports no TensorFlow.
+The card is written when the run can take its first step (`finished` is false)
+and when it ends. A run that is started again is compared with the card of its
+workdir, so that two runs with different settings never mix. This module imports
+no TensorFlow.
 """
 
 from __future__ import annotations
@@ -13,50 +14,142 @@ import dataclasses
 import json
 import os
 import pathlib
+import reprlib
 from typing import Any
 
 from train_loop import config as config_lib
-from train_loop.config import ConfigError
-from train_loop.workdir.writing import writing
+from train_loop.failures import first_line
+from train_loop.fields import ConfigError
+from train_loop.workdir.writing import write_atomically
 
 FILE_NAME = "run_card.json"
 
+# Settings that may change when a run is continued: they change no result.
+FREE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "steps_per_loop")
+
+# The types of the fields that the code reads; a dot leads into an object, and a
+# figure that was not finite is null.
+_ABSENT = type(dataclasses.MISSING)
+_NUMBER = (int, float)
+_FIGURE = (int, float, type(None))
+_TYPES: dict[str, tuple[type, ...]] = {
+  "settings": (dict,),
+  "finished": (bool,),
+  "final": (dict,),
+  "flags": (dict, _ABSENT),
+  "data": (dict, _ABSENT),
+  "teacher_sha256": (str, _ABSENT),
+  "choice": (dict, _ABSENT),
+  "choice.onednn": (bool,),
+  "choice.tensor_float_32": (bool,),
+  "choice.precision": (str,),
+  "choice.jit_compile": (bool,),
+  "network": (dict, _ABSENT),
+  "network.model": (str,),
+  "network.model_variant": (str, _ABSENT),
+  "network.input_shape": (list,),
+  "network.num_classes": (int,),
+  "network.mean": (list,),
+  "network.std": (list,),
+  "network.stochastic_depth": (*_NUMBER, _ABSENT),
+}
+# What `final` holds if the run is finished: without evaluation, or with it.
+_FINAL: dict[str, tuple[type, ...]] = {
+  "final.loss": _FIGURE,
+  "final.top1": _FIGURE,
+}
+_FINAL_OF_EVALUATION: dict[str, tuple[type, ...]] = {
+  "final.eval_loss": _FIGURE,
+  "final.eval_top1": _FIGURE,
+  "final.eval_top5": _FIGURE,
+  "final.eval_examples": (int,),
+}
+_NAMES = {
+  bool: "true or false",
+  dict: "an object",
+  float: "a number",
+  int: "an integer",
+  list: "a list",
+  str: "a string",
+  type(None): "null",
+  _ABSENT: "left out",
+}
+
 
 def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
-  """Returns the card of `workdir`, or None where there is none.
+  """Returns the card of `workdir`, or None if there is none.
+
+  Args:
+    workdir: the run's folder, which may not exist.
+
+  Returns:
+    The card. A field that the code does not know is left as it is, but inside
+    `choice` it is left out.
 
   Raises:
-    ConfigError: the file is there and is not a card.
+    ConfigError: workdir is no folder, or its card is damaged; names the field.
   """
   path = pathlib.Path(workdir) / FILE_NAME
   try:
-    card = json.loads(path.read_text(encoding="utf-8"))
+    os.fspath(workdir).encode()  # TensorFlow opens paths in UTF-8 alone.
+    content = path.read_bytes()
   except FileNotFoundError:
     return None
-  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+  except (OSError, ValueError) as error:
     raise ConfigError(
-      f"{path} is not a run card ({error}): move it away to start anew"
+      f"workdir must be a folder that can be read, got {os.fspath(workdir)!r} "
+      f"({first_line(error)})"
     ) from error
-  if not (isinstance(card, dict) and {"settings", "finished"} <= set(card)):
-    raise ConfigError(f"{path} is not a run card: move it away to start anew")
+  try:
+    card = json.loads(content.decode())
+    if not isinstance(card, dict):
+      raise ValueError("it holds no object")
+    _require_types(card, _TYPES)
+    if card["finished"]:
+      evaluated = "eval_top1" in card["final"]
+      _require_types(card, _FINAL_OF_EVALUATION if evaluated else _FINAL)
+  except (ValueError, RecursionError) as error:
+    raise ConfigError(
+      f"{path} is not a run card ({first_line(error)}): move it away to start "
+      "anew"
+    ) from error
+  if "choice" in card:
+    card["choice"] = {
+      name: value
+      for name, value in card["choice"].items()
+      if f"choice.{name}" in _TYPES
+    }
   return card
 
 
+def _require_types(
+  card: dict[str, Any], types: dict[str, tuple[type, ...]]
+) -> None:
+  """Raises a ValueError that names the first field of another type."""
+  for field, allowed in types.items():
+    parent, _, name = field.rpartition(".")
+    if parent and parent not in card:
+      continue
+    value = (card[parent] if parent else card).get(name, dataclasses.MISSING)
+    if type(value) in allowed:
+      continue
+    kinds = " or ".join(_NAMES[kind] for kind in allowed)
+    shown = "nothing" if value is dataclasses.MISSING else reprlib.repr(value)
+    raise ValueError(f"{field} must be {kinds}, got {shown}")
+
+
 def write(workdir: str | os.PathLike[str], card: dict[str, Any]) -> None:
-  """Writes the card atomically: a reader sees the old or the new one.
+  """Writes the card of `workdir`; a reader sees the old card or the new one.
+
+  Args:
+    workdir: the run's folder, which exists.
+    card: what JSON can hold.
 
   Raises:
     ConfigError: the disk is full, or the like.
   """
-  path = pathlib.Path(workdir) / FILE_NAME
-  partial = path.with_suffix(".partial")
-  with writing(path):
-    with partial.open("w", encoding="utf-8") as file:
-      json.dump(card, file, indent=2)
-      file.write("\n")
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(partial, path)
+  text = json.dumps(card, indent=2) + "\n"
+  write_atomically(pathlib.Path(workdir) / FILE_NAME, text)
 
 
 def require_same(
@@ -69,27 +162,27 @@ def require_same(
   Args:
     workdir: named in the message.
     then: settings by name, as read from a card.
-    now: settings by name. Both as JSON holds them.
+    now: settings by name, as JSON can hold them.
 
   Raises:
-    ConfigError: names the first setting that differs, with both values.
+    ConfigError: names each setting that differs, with both values.
   """
   now = json.loads(json.dumps(now))
-  for name in sorted(set(then) | set(now)):
-    if then.get(name) != now.get(name):
-      raise ConfigError(
-        f"workdir {os.fspath(workdir)} holds a run with {name}="
-        f"{then.get(name)!r}, not {now.get(name)!r}: give the same "
-        "value to continue it, or another workdir"
-      )
-
-
-# Settings that may change between two starts of one run: they move no number.
-FREE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "steps_per_loop")
+  changes = [
+    f"{name}={then.get(name)!r}, not {now.get(name)!r}"
+    for name in sorted(set(then) | set(now))
+    if then.get(name) != now.get(name)
+  ]
+  if changes:
+    values = "value" if len(changes) == 1 else "values"
+    raise ConfigError(
+      f"workdir {os.fspath(workdir)} holds a run with {'; '.join(changes)}: "
+      f"give the same {values} to continue it, or another workdir"
+    )
 
 
 def comparable_settings(config: config_lib.TrainConfig) -> dict[str, Any]:
   """Returns the settings that a run may not change when it is continued."""
-  fields = (dataclasses.asdict(part) for part in vars(config).values())
-  settings = {name: v for part in fields for name, v in part.items()}
+  sections = (dataclasses.asdict(part) for part in vars(config).values())
+  settings = {name: v for part in sections for name, v in part.items()}
   return {k: v for k, v in settings.items() if k not in FREE_SETTINGS}

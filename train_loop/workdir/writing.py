@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a run cannot write, as on a full disk: told in one line.
+"""Writes files atomically, and reports a full disk and the like in one line.
 
 This module imports no TensorFlow.
 """
@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
+import uuid
 from collections.abc import Iterator
 
-from train_loop.config import ConfigError
+from train_loop.failures import first_line
+from train_loop.fields import ConfigError
 
 
 @contextlib.contextmanager
 def writing(
   path: str | os.PathLike[str], *errors: type[Exception]
 ) -> Iterator[None]:
-  """Turns the errors of writing a file into one that names it.
+  """Turns an error of writing a file into one that names the file.
 
   Args:
-    path: what is written.
-    *errors: what else than OSError says that it cannot be.
+    path: the file or folder that is written.
+    *errors: what is caught besides OSError.
 
   Raises:
     ConfigError: names path, reason and remedy.
@@ -31,10 +34,31 @@ def writing(
   try:
     yield
   except caught as error:
-    reason = getattr(error, "strerror", None) or str(error)
-    # TensorFlow's own begins with "{{function_node ...}} ".
-    reason = reason.rpartition("}} ")[2].partition(" [Op:")[0].strip()
     raise ConfigError(
-      f"{os.fspath(path)} cannot be written ({reason}): mend that, and give the"
-      " same command again"
+      f"{os.fspath(path)} cannot be written ({first_line(error)}): mend that, "
+      "and give the same command again"
     ) from error
+
+
+def write_atomically(path: str | os.PathLike[str], text: str) -> None:
+  """Writes a text file; a reader sees the old text or the new one, whole.
+
+  Args:
+    path: the file, in a folder that exists.
+    text: its new contents; written as UTF-8.
+
+  Raises:
+    ConfigError: the disk is full, or the like; the old file is unchanged.
+  """
+  path = pathlib.Path(path)
+  # Another process may write the same file at the same time.
+  partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+  with writing(path):
+    try:
+      with partial.open("x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(partial, path)
+    finally:
+      partial.unlink(missing_ok=True)
