@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import forked, pictures, tiny
 from tests.project import ROOT
@@ -42,15 +44,34 @@ def fresh_command(*arguments, cwd=ROOT, **environment):
   return subprocess.run(
     [sys.executable, "-m", "train_loop.main", *map(str, arguments)],
     cwd=cwd,
-    env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    env={**environment_of_a_user(), **environment},
     capture_output=True,
     text=True,
   )
 
 
+def environment_of_a_user():
+  """Returns the environment without what conftest.py sets for tests."""
+  others = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+  return {**others, "PYTHONPATH": str(ROOT)}
+
+
 def own_lines(text):
   """Returns the lines that are ours: TensorFlow's start-up notices are not."""
   return [line for line in text.splitlines() if line.startswith("train_loop:")]
+
+
+def unfinish(workdir):
+  """Lets a run's card say that it did not end; returns what it says."""
+  path = workdir / "run_card.json"
+  card = json.loads(path.read_text())
+  path.write_text(json.dumps({**card, "finished": False}))
+  return card
+
+
+def answer_ctrl_c():
+  """A shell's background job, as this test may be one, ignores Ctrl-C."""
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +343,94 @@ def test_help_lists_the_flags_and_imports_no_tensorflow():
   assert done.stderr == ""
 
 
+def test_at_most_two_lines_come_before_ours(small, tmp_path):
+  done = fresh_command(*small, f"--workdir={tmp_path / 'run'}")
+  assert done.returncode == 0, done.stderr
+  lines = done.stderr.splitlines()
+  ours = [i for i, line in enumerate(lines) if line.startswith("computing in")]
+  assert ours and ours[0] <= 2, done.stderr
+  assert not [line for line in lines if ".py:" in line or "E0000" in line]
+
+
+def test_workdir_alone_goes_on_with_the_runs_own_flags(
+  finished, regularized, tmp_path
+):
+  workdir, _ = finished
+  done = command(f"--workdir={workdir}")
+  assert done.returncode == 0, done.stderr
+  assert "was finished before" in done.stdout
+  # As if it had been stopped before its first checkpoint.
+  shutil.copy(workdir / "run_card.json", tmp_path)
+  card = unfinish(tmp_path)
+  done = command(f"--workdir={tmp_path}")
+  assert done.returncode == 0, done.stderr
+  again = json.loads((tmp_path / "run_card.json").read_text())
+  assert again["flags"] == {**card["flags"], "workdir": str(tmp_path)}
+  assert again["final"]["loss"] == card["final"]["loss"]
+  done = command(f"--workdir={workdir}", "--epochs=3", "--seed=4")
+  assert done.returncode == 2
+  (line,) = own_lines(done.stderr)
+  assert "epochs=1.0, not 3.0" in line
+
+
+@pytest.mark.parametrize("kind", ["junk", "zip", "lambda"])
+def test_a_teacher_that_cannot_be_loaded_is_one_line(kind, small, tmp_path):
+  path = tmp_path / "teacher.keras"
+  if kind == "junk":
+    path.write_bytes(b"junk")
+  elif kind == "zip":
+    with zipfile.ZipFile(path, "w") as file:
+      file.writestr("readme.txt", "no model")
+  else:
+    layers = [tf.keras.Input([8, 8, 1]), tf.keras.layers.Lambda(lambda x: x)]
+    tf.keras.Sequential(layers).save(path)
+  done = command(*small, f"--workdir={tmp_path / 'run'}", f"--teacher={path}")
+  assert done.returncode == 2, done.stderr
+  (line,) = own_lines(done.stderr)
+  assert "teacher must be a .keras file" in line and str(path) in line
+  assert "Traceback" not in done.stderr
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_and_a_table_may_move(finished, folder, tmp_path, small):
+  run = shutil.copytree(finished[0], tmp_path / "teacher")
+  table = tmp_path / "labels.csv"
+  paths = sorted(folder.rglob("*.jpg"))
+  rows = [f"{p.relative_to(folder)},{p.parent.name}" for p in paths]
+  table.write_text("\n".join(["path,label", *rows]))
+  for flag, moved, arguments in (
+    ("teacher", run, small),
+    (
+      "labels",
+      table,
+      (
+        *FEW_STEPS,
+        "--dataset=csv",
+        f"--data_dir={folder}",
+        "--validation_fraction=0.25",
+        "--image_size=16",
+      ),
+    ),
+  ):
+    workdir = tmp_path / f"run_{flag}"
+    own = (*arguments, f"--workdir={workdir}")
+    done = command(*own, f"--{flag}={moved}")
+    assert done.returncode == 0, done.stderr
+    elsewhere = moved.rename(tmp_path / f"moved_{moved.name}")
+    unfinish(workdir)
+    done = command(*own, f"--{flag}={elsewhere}")
+    assert done.returncode == 0, done.stderr
+    unfinish(workdir)
+    # Another one, though of the same name, is refused.
+    if flag == "labels":
+      elsewhere.write_text("\n".join(["path,label", *rows[1:]]))
+    else:
+      for file in (elsewhere / "checkpoints").glob("ckpt-*.index"):
+        file.write_bytes(file.read_bytes() + b" ")
+    done = command(*own, f"--{flag}={elsewhere}")
+    assert done.returncode == 2, done.stderr
+
+
 def test_other_flags_in_the_same_workdir_are_status_2(finished, regularized):
   workdir, _ = finished
   done = command(*regularized, f"--workdir={workdir}", "--label_smoothing=0.2")
@@ -394,10 +503,17 @@ def test_a_diverging_run_is_status_3(tmp_path, small):
 
 
 @pytest.mark.parametrize(
-  ("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+  ("signums", "status"),
+  [
+    ([signal.SIGTERM], 143),
+    ([signal.SIGINT], 130),
+    ([signal.SIGINT, signal.SIGTERM], 130),
+    ([signal.SIGTERM, signal.SIGTERM], 143),
+  ],
+  ids=str,
 )
 def test_a_signal_saves_and_the_same_command_goes_on(
-  signum, status, tmp_path, small
+  signums, status, tmp_path, small
 ):
   arguments = [*small, f"--workdir={tmp_path}", "--epochs=20"]
   process = subprocess.Popen(
@@ -406,15 +522,18 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     stderr=subprocess.PIPE,
     stdout=subprocess.DEVNULL,
     text=True,
+    preexec_fn=answer_ctrl_c,
   )
   for line in process.stderr:  # Until the loop runs.
     if "train step 2/" in line:
-      process.send_signal(signum)
+      for signum in signums:
+        process.send_signal(signum)
       break
   rest = process.stderr.read()
   assert process.wait() == status, rest
   (line,) = own_lines(rest)
   assert "and saved" in line
+  assert "Traceback" not in rest
   step = max(r["step"] for r in metrics_file.read_metrics(tmp_path))
   done = command(*arguments)
   assert done.returncode == 0, done.stderr
@@ -426,8 +545,68 @@ def test_a_signal_saves_and_the_same_command_goes_on(
   assert steps[-1] > step
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.5, 4.0])
-def test_ctrl_c_while_auto_measures_is_one_line(seconds, tmp_path, small):
+SIGNAL_AT_IMPORT = """
+import os, sys
+class Finder:
+  def find_spec(self, name, *_):
+    if name == "{module}":
+      sys.meta_path.remove(self)
+      os.kill(os.getpid(), {signum})
+sys.meta_path.insert(0, Finder())
+from train_loop import main
+main.run()
+"""
+
+
+@pytest.mark.parametrize(
+  ("signum", "status", "line"),
+  [
+    (signal.SIGTERM, 143, "train_loop: stopped by SIGTERM"),
+    (signal.SIGINT, 130, "train_loop: stopped by Ctrl-C"),
+  ],
+)
+@pytest.mark.parametrize(
+  "module",
+  [
+    "train_loop.command.entry",
+    "absl.flags",
+    "numpy",
+    "data.sources.npz",
+    "tensorflow",
+    "keras",
+  ],
+)
+def test_a_signal_before_the_loop_runs_is_one_line(
+  module, signum, status, line, tmp_path, small
+):
+  code = SIGNAL_AT_IMPORT.format(module=module, signum=int(signum))
+  done = subprocess.run(
+    [sys.executable, "-c", code, *small, f"--workdir={tmp_path / 'run'}"],
+    cwd=ROOT,
+    env=environment_of_a_user(),
+    capture_output=True,
+    text=True,
+    preexec_fn=answer_ctrl_c,
+  )
+  assert done.returncode == status, done.stderr
+  assert own_lines(done.stderr) == [line]
+  assert "Traceback" not in done.stderr
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+  ("seconds", "signum"),
+  [
+    (0.0, signal.SIGINT),
+    (0.02, signal.SIGINT),
+    (0.5, signal.SIGTERM),
+    (4.0, signal.SIGINT),
+    (4.0, signal.SIGTERM),
+  ],
+)
+def test_a_signal_while_auto_measures_is_one_line(
+  seconds, signum, tmp_path, small
+):
   arguments = [*small, "--precision=auto", f"--workdir={tmp_path / 'run'}"]
   process = subprocess.Popen(
     [sys.executable, "-m", "train_loop.main", *arguments],
@@ -437,17 +616,20 @@ def test_ctrl_c_while_auto_measures_is_one_line(seconds, tmp_path, small):
     stdout=subprocess.DEVNULL,
     text=True,
     start_new_session=True,
-    # A shell's background job, as this test may be one, ignores Ctrl-C.
-    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    preexec_fn=answer_ctrl_c,
   )
   for line in process.stderr:
     if "auto: " in line:
       time.sleep(seconds)  # Into the start of the process that measures.
-      os.killpg(process.pid, signal.SIGINT)  # As a terminal does.
+      if signum == signal.SIGINT:
+        os.killpg(process.pid, signum)  # As a terminal does.
+      else:
+        process.send_signal(signum)
       break
   rest = process.stderr.read()
-  assert process.wait() == 130, rest
-  assert own_lines(rest) == ["train_loop: stopped by Ctrl-C"]
+  assert process.wait() == 128 + signum, rest
+  name = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
+  assert own_lines(rest) == [f"train_loop: stopped by {name}"]
   assert "Traceback" not in rest
 
 

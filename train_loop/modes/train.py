@@ -42,11 +42,13 @@ def run(values: flags.Values) -> int:
     summary = terminal.summary(card["final"])
     print(f"{workdir} was finished before: {summary}")
     return 0
-  parts = compose.compose(values, card.get("choice"))
+  planned = compose.plan(values)
+  if not card and not values.recipe:
+    _suggest_recipe(planned.inputs.train.num_examples)
+  chosen, tried = compose.choose(planned, card.get("choice"))
+  parts = compose.build(planned, chosen, tried)
   if card:
     _require_same_data(workdir, card, parts.card)
-  elif not values.recipe:
-    _suggest_recipe(parts.inputs.train.num_examples)
   return _train(values, parts)
 
 
