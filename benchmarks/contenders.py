@@ -36,7 +36,7 @@ def keras_as_installed(*arguments: str) -> Contender:
 def keras_tuned(*arguments: str, jit_compile: bool) -> Contender:
   """`model.fit` with oneDNN and many steps per call, with or without XLA."""
   return Contender(
-    f"model.fit, oneDNN{', XLA' if jit_compile else ''}, many steps a call",
+    f"model.fit, oneDNN{', XLA' if jit_compile else ''}, many steps per call",
     "benchmarks.peers.keras_fit",
     ("--tuned", f"--jit_compile={str(jit_compile).lower()}", *arguments),
     ONEDNN,
