@@ -2,35 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """From bytes on disk to a batch.
 
-Sources (NumPy alone), of arrays or of encoded images:
+`load` makes two sources of a data set's name, `Augmentation` says what is done
+to training images, and `Inputs` makes batches of both:
 
-- `fashion_mnist`: Fashion-MNIST's four files, found, downloaded and checked
-- `digits`: the 1,797 digits that ship with scikit-learn
-- `synthetic`: a learnable problem made from a seed
-- `arrays`, `npz`: images and labels in memory, or in a NumPy archive
-- `image_folder`, `csv_table`: image files, in a folder a class or in a table
-- `tfrecord`, `record_index`: TFRecord files, read in any order
-- `tfds`: TensorFlow Datasets
-- `encoded`: encoded images as a source, and the parts that any is split into
+- `sources`: arrays, image files, tables and TFRecord files, read without
+  TensorFlow
+- `order`: the example at each place of the endless training stream
+- `reading`: encoded images, read and decoded as graph operations
+- `images`: decoding, cropping and augmentation, each a function of an example's
+  own key
+- `pipeline`: the training stream from any step on, and the evaluation
+- `cache`: encoded images kept in memory or on disk
+- `preparation`: checking, drawing and converting a data set before training
 
-The way to a batch (TensorFlow):
-
-- `order`: which example stands at which place of the endless training stream
-- `reading`, `decode`: an encoded image, and its pixels at the size asked for
-- `augment`: random crop, flip and erasing, a function of the example alone
-- `color`: colour jitter and PCA noise, likewise
-- `auto_augment`: RandAugment and TrivialAugment, likewise
-- `image_ops`: the operations that these two choose from
-- `pipeline`: all of them as a `tf.data.Dataset` that starts at any step
-- `cache`: encoded images kept near, in memory or on disk
-- `inputs`: a run's sources and options, and the batches that they become
-
-Besides: `convert` writes any source as TFRecord files, `check` goes through
-one and tells what it holds, `scan` is how both do it, and `bad_images` lists
-what cannot be decoded.
-
-Nothing here is stateful: an example's place and its augmentation are functions
-of `(seed, epoch, index)`, so a run continues from one integer, its step.
+Nothing here has a state: an example's place and its augmentation are functions
+of `(seed, epoch, index)`, so that a run continues from one integer, its step.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A list of the images that cannot be decoded, kept beside the run."""
+"""The list of the images that cannot be decoded, in the run's folder."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from data.sources.encoded import AnySource
 
 
 class BadImages:
-  """Notes each bad image once, in the log and in a file; for any thread."""
+  """Notes each bad image once, in the log and in a file; thread-safe."""
 
   def __init__(self, path: str) -> None:
-    """Args: path: of the file; what stands in it already is not noted again."""
+    """Reads the file, if there is one, so as not to note an image twice.
+
+    Args:
+      path: of the file.
+    """
     self._path = path
     self._lock = threading.Lock()
     try:
@@ -29,7 +33,7 @@ class BadImages:
     return len(self._places)
 
   def note(self, source: AnySource, index: int) -> None:
-    """Notes an example of a source."""
+    """Notes that an example of a source is bad."""
     place = source.place(index)
     with self._lock:
       if place in self._places:
@@ -46,5 +50,5 @@ class BadImages:
 
 
 def bad_images_file(folder: str) -> str:
-  """Returns where a run, or a conversion, lists the images that it skips."""
+  """Returns the path of the list, in a run's or a conversion's folder."""
   return os.path.join(folder, "bad_images.txt")

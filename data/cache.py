@@ -1,10 +1,10 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Encoded images kept near, before augmentation, so that epochs cost less.
+"""Encoded images kept in memory or on disk, so that later epochs are faster.
 
-What is kept is as much as can be without changing a bit of any batch: where
-every epoch takes the same part of an image, the pixels of that part; where it
-takes a random part, the bytes as they are encoded.
+If every epoch takes the same part of an image, the pixels of that part are
+kept; if it takes a random part, the encoded bytes. Either way no bit of any
+batch changes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from data.sources import record_writer, tfrecord
 from data.sources.encoded import AnySource, Contents, EncodedSource, Records
 from data.sources.source import Source
 
-# `auto` leaves this part of the free memory to everything else.
+# The part of the free memory that `auto` leaves to everything else.
 _SPARE = 0.5
 _BATCH = 256
 _PART = "train"
@@ -48,22 +48,23 @@ def cached(
   """Keeps a source's images in memory or on disk.
 
   Args:
-    source: arrays are in memory already and stay as they are.
-    cache: one of `names.CACHES`: "memory"; "disk", our cache's folder, found
-      again by later runs; "none"; or "auto", memory where half of what is free
-      will do, else none.
-    image_size: as of `pipeline.train_dataset`.
+    source: the examples; arrays are in memory already, and stay as they are.
+    cache: one of `names.CACHES`: "memory"; "disk", a folder in the user's cache
+      that later runs use again; "none"; or "auto", memory if half of the free
+      memory is enough, and none if it is not.
+    image_size: see `pipeline.train_dataset`.
     random_crops: whether each epoch takes another part of an image.
-    eval_resize: as of `pipeline.eval_dataset`.
-    replace: whether another image stands in the place of a bad one, as in
-      training, or nothing does, as in evaluation.
-    on_bad_image: as of `pipeline.train_dataset`.
+    eval_resize: see `pipeline.eval_dataset`.
+    replace: whether a bad image is replaced, as in training; if not, it is left
+      out, as in evaluation.
+    on_bad_image: see `pipeline.train_dataset`.
 
   Returns:
     A source that gives the same batches.
 
   Raises:
-    DataError: the cache's folder cannot be written.
+    DataError: the cache's folder cannot be written, or no image can be decoded.
+    tf.errors.OpError: an image cannot be decoded, and on_bad_image is None.
   """
   if isinstance(source, Source) or cache == "none":
     return source
@@ -124,7 +125,7 @@ def _pixels_in_memory(source: EncodedSource, crops: tf.data.Dataset) -> Source:
 def _on_disk(
   source: EncodedSource, examples: Iterator[tuple[bytes, int]], what: str
 ) -> EncodedSource:
-  """Writes the examples into our cache, where they are not there yet."""
+  """Writes the examples into the user's cache, if they are not there yet."""
   key = hashlib.sha256(f"1 {source.fingerprint()} {what}".encode()).hexdigest()
   folder = platformdirs.user_cache_dir(f"train_loop/images/{key[:32]}")
   if not os.path.isdir(folder):
@@ -139,14 +140,14 @@ def _on_disk(
         record_writer.write_part(partial, _PART, examples, source.class_names)
         os.rename(partial, folder)
     except OSError as error:
-      if not os.path.isdir(folder):  # Else another run was faster.
+      if not os.path.isdir(folder):  # If it is there, another run was faster.
         raise DataError(
           f"{folder} cannot be written: {error.strerror}; choose another folder"
           " with XDG_CACHE_HOME, or --cache=none"
         ) from error
   shards = tfrecord.find_shards(folder, _PART)
   index = tfrecord.read_index(folder, _PART, shards)
-  # Of pixels nothing can be bad, and what was left out has no place.
+  # Only encoded bytes can be bad, and need to name their origin.
   origin = source.examples if what == _BYTES else None
   return dataclasses.replace(
     source,

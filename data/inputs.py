@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run's input: its sources, and how they become batches.
 
-Importing this module imports no TensorFlow, and an `Inputs` pickles: a process
-that tries something out is given the run's own.
+Importing this module imports no TensorFlow. An `Inputs` can be pickled, so that
+the processes of `auto` measure on the run's own data.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from data.sources.encoded import AnySource
 if TYPE_CHECKING:
   import tensorflow as tf
 
-# Batches beyond a failed step that may have been in preparation.
+# Batches after a failed step that may have been in preparation.
 _PREPARED_AHEAD = 64
 # A larger height or width is a slip of the keyboard.
 _MAX_SIZE = 8192
@@ -30,17 +30,17 @@ _MAX_SIZE = 8192
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-  """Where a run's batches come from. The fields are flags, spelled alike.
+  """A run's sources and settings, from which its batches are made.
 
   Attributes:
     train: the training source.
     validation: the source to evaluate.
-    global_batch_size: examples a step, over all replicas.
+    global_batch_size: examples per step, over all replicas.
     seed: of order and augmentation.
     image_size: height and width that encoded images get; 0 for arrays.
-    eval_resize: as of `pipeline.eval_dataset`.
+    eval_resize: see `pipeline.eval_dataset`.
     augmentation: what is done to the training images.
-    cache: as of `cache.cached`.
+    cache: see `cache.cached`.
     input_threads: threads that prepare batches; 0 is one per core.
     data_service: the address of a tf.data service, or "".
     bad_images: the file that lists images that cannot be decoded, and are
@@ -118,34 +118,34 @@ class Inputs:
     return height or self.image_size, width or self.image_size, channels
 
   def first_batches(self) -> tf.data.Dataset:
-    """Returns the training stream from its start, with nothing cached."""
+    """Returns the training stream from its start, without a cache."""
     return self._train_dataset(self.train)
 
   def train_dataset(self) -> Callable[[int], tf.data.Dataset]:
-    """Returns the function from a step to the training stream from there on.
+    """Returns the function from a step to the training stream after it.
 
     Raises:
-      DataError: an image cannot be decoded.
+      DataError: an image cannot be decoded, or the cache cannot be written.
     """
     cache = "none" if self.data_service and self.cache == "auto" else self.cache
     random_crops = self.augmentation.random_resized_crop
-    near = self._cached(
+    source = self._cached(
       self.train, cache, random_crops=random_crops, replace=True
     )
     return lambda step: self._train_dataset(
-      near, start_step=step, data_service=self.data_service
+      source, start_step=step, data_service=self.data_service
     )
 
   def eval_dataset(self) -> tf.data.Dataset:
     """Returns the data to evaluate, in order.
 
     Raises:
-      DataError: an image cannot be decoded.
+      DataError: an image cannot be decoded, or the cache cannot be written.
     """
-    near = self._cached(
+    source = self._cached(
       self.validation, self.cache, eval_resize=self.eval_resize, replace=False
     )
-    return self._eval_dataset(near)
+    return self._eval_dataset(source)
 
   def bad_image(self, steps: range) -> DataError | None:
     """Returns an error that names an image that cannot be decoded, or None.

@@ -15,6 +15,6 @@ DATASETS = (
 AUTO_AUGMENTS = ("none", "rand_augment", "trivial_augment")
 CACHES = ("auto", "memory", "disk", "none")
 
-# The parts of a data set, as folders, files and tables call them.
+# The names of a data set's parts, in folders, files and tables.
 TRAIN = "train"
 VALIDATION = ("validation", "val", "test")

@@ -1,10 +1,10 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which example stands at which place of the endless training stream.
+"""The order of the examples in the endless training stream.
 
 The stream is one permutation of the examples after another, cut into batches
-without regard to where an epoch ends. A place is an integer, and its example is
-computed from it, so the whole state of the order is the step.
+that may cross the end of an epoch. Its places are numbered, and the example at
+a place is computed from the number, so that the step is the whole state.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import tensorflow as tf
 
 from data.images.random_bits import Integer, random_bits
 
-# TensorFlow's own index_shuffle takes 4 rounds and the seed as it stands.
-# With 60,000 examples and the epoch as seed that leaves a correlation of 0.89
-# between an epoch's order and the next's; 16 rounds and a hashed seed leave
-# none that we could measure. It draws from at least 2^16 numbers until one is
-# in range, so a place costs 3 microseconds from a thousand examples on, but 35
-# with 64 examples.
+# TensorFlow's own index_shuffle takes 4 rounds and uses the seed unhashed. With
+# 60,000 examples and the epoch as seed, the correlation between the orders of
+# two epochs in a row is 0.89; with 16 rounds and a hashed seed it is too small
+# to measure. The op draws from at least 2^16 numbers until one is in range, so
+# that a place takes 3 microseconds with a thousand examples or more, but 35
+# with 64.
 _ROUNDS = 16
 
 
 def batch_positions(step: Integer, global_batch_size: int) -> tf.Tensor:
-  """The places of the stream that a step's batch takes.
+  """Returns the places of the stream that a step's batch takes.
 
   Args:
     step: [] integer, 0-based.
@@ -39,10 +39,10 @@ def batch_positions(step: Integer, global_batch_size: int) -> tf.Tensor:
 def examples_at(
   positions: tf.Tensor, *, num_examples: int, seed: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """The epoch and the example at each place of the stream.
+  """Returns the epoch and the example at each place of the stream.
 
-  epoch = position // num_examples; within an epoch each example comes exactly
-  once, in an order that `(seed, epoch)` decides.
+  epoch = position // num_examples. Within an epoch each example comes exactly
+  once, in an order that depends on `(seed, epoch)`.
 
   Args:
     positions: [batch] int64, at least 0.
@@ -54,7 +54,7 @@ def examples_at(
     indices: [batch] int64 in [0, num_examples).
 
   Raises:
-    ValueError: where num_examples or seed is out of range.
+    ValueError: num_examples or seed is out of range.
 
   >>> epochs, indices = examples_at(
   ...   tf.range(6, dtype=tf.int64), num_examples=3, seed=0
@@ -67,7 +67,7 @@ def examples_at(
   if not 0 <= seed < 2**63:
     raise ValueError(f"seed must be in [0, 2^63), got {seed}")
   epochs = positions // num_examples
-  # The public index_shuffle takes no seed per element; the raw op does.
+  # The raw op takes a seed per element; the public index_shuffle does not.
   indices = tf.raw_ops.RandomIndexShuffle(
     index=positions % num_examples,
     seed=_shuffle_seeds(seed, epochs),
@@ -78,7 +78,7 @@ def examples_at(
 
 
 def _shuffle_seeds(seed: int, epochs: tf.Tensor) -> tf.Tensor:
-  """[batch, 3] uint32, hashed: the shuffle reads few bits of each word."""
+  """Returns hashed seeds, [batch, 3] uint32, since the op uses few bits."""
   words = [random_bits(seed, epochs, word) for word in range(3)]
   return tf.cast(
     tf.stack(words, axis=1) % tf.constant(2**32, tf.uint64), tf.uint32

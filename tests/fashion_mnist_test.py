@@ -119,11 +119,6 @@ def test_reads_the_same_data_in_another_gzip(tiny):
   assert_tiny(fashion_mnist.load(str(tiny)))
 
 
-def test_reads_the_users_home(tiny, monkeypatch):
-  monkeypatch.setenv("HOME", str(tiny.parent))
-  assert_tiny(fashion_mnist.load("~/tiny"))
-
-
 def test_reads_a_shared_folder(tiny, tmp_path, monkeypatch):
   shutil.copytree(tiny, share(tmp_path, monkeypatch))
   assert_tiny(fashion_mnist.load())

@@ -118,11 +118,11 @@ def break_no_classes(root):
   ("damage", "message"),
   [
     (break_empty_class, "train/yellow holds no image"),
-    (break_unknown_class, "val/pink is a class that the training data have"),
+    (break_unknown_class, "val/pink is no class of the training data"),
     (break_empty_file, "of class green is empty"),
-    (break_two_parts, "has the folders val and test: leave one"),
+    (break_two_parts, "has the folders val and test: keep one"),
     (break_no_part, "set --validation_fraction"),
-    (break_no_classes, "must hold a folder a class"),
+    (break_no_classes, "must hold a folder of images for each"),
   ],
 )
 def test_what_is_wrong_with_a_folder_is_named(tmp_path, damage, message):
@@ -218,5 +218,5 @@ def test_a_table_that_is_not_there(tmp_path):
     csv_table.load("", "")
   with pytest.raises(DataError, match="labels must be a CSV file"):
     csv_table.load("", str(tmp_path / "none.csv"))
-  with pytest.raises(DataError, match="validation_fraction must be 0 where"):
+  with pytest.raises(DataError, match="validation_fraction must be 0 if"):
     csv_table.load("", write_table(tmp_path, "a.jpg,cat\n"))

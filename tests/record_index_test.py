@@ -118,9 +118,9 @@ def test_a_damaged_index_in_the_cache_is_made_anew(
   ("change", "message"),
   [
     ({"sizes": np.array([1, 2, 3])}, "index of other files"),
-    ({"shard": np.full(12, 3, np.int32)}, "names a file too many"),
-    ({"offset": np.full(12, 10**9)}, "a record lies outside"),
-    ({"offset": np.full(12, -1)}, "a record lies outside"),
+    ({"shard": np.full(12, 3, np.int32)}, "names a file that does not exist"),
+    ({"offset": np.full(12, 10**9)}, "a record is outside its file"),
+    ({"offset": np.full(12, -1)}, "a record is outside its file"),
     ({"label": np.zeros(3, np.int64)}, "differ in length"),
     ({"label": np.zeros(12, np.int8)}, "label must be int64"),
   ],

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random crop, flip and erasing, on a whole batch at once.
 
-What happens to an example is a function of its key, and the key a function of
-`(seed, epoch, index)`: not of the batch that the example is in, nor of the
-thread that prepares it. Images stay uint8.
+An example's augmentation is a function of its key, and the key is a function of
+`(seed, epoch, index)`. It does not depend on the batch that the example is in,
+or on the thread that prepares it. Images stay uint8.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ERASING_ATTEMPTS = 10
 def example_keys(
   seed: Integer, epochs: tf.Tensor, indices: tf.Tensor
 ) -> tf.Tensor:
-  """The key of each example: all that its augmentation depends on.
+  """Returns the key of each example, which decides its augmentation.
 
   Args:
     seed: the run's seed, in [0, 2^63).
@@ -47,11 +47,11 @@ def example_keys(
 def alternating_flips(
   seed: Integer, epochs: tf.Tensor, indices: tf.Tensor
 ) -> tf.Tensor:
-  """Which examples are flipped: each in every other epoch.
+  """Decides which examples are flipped: each in every other epoch.
 
-  A coin tells whether an example starts flipped. So the network sees both sides
-  of it within any two epochs, where fair coins would show it the same side
-  twice half of the time.
+  A coin decides whether an example is flipped in the first epoch. So the
+  network sees both sides of it in any two epochs; with a coin in every epoch it
+  would see the same side twice half of the time.
 
   Args:
     seed: the run's seed, in [0, 2^63).
@@ -59,7 +59,7 @@ def alternating_flips(
     indices: [batch] integers, the examples' places in their source.
 
   Returns:
-    [batch] bool, true for half of the examples of an epoch.
+    [batch] bool, true for about half of the examples of an epoch.
 
   Reference: Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU
     (arXiv 2404.00498), alternating flip.
@@ -75,22 +75,22 @@ def crop_and_flip(
   pad_crop: int = 0,
   flipped: tf.Tensor | None = None,
 ) -> tf.Tensor:
-  """Shifts each image by up to `pad_crop` pixels, then mirrors some of them.
+  """Shifts each image by up to `pad_crop` pixels, then flips some images.
 
   Pads with `pad_crop` zeros on each side, crops the image's own size at a
-  random place, then flips left to right where asked.
+  random place, then flips the images of `flipped` from left to right.
 
   Args:
     images: [batch, height, width, channels], any dtype.
     keys: [batch] uint64, from `example_keys`.
     pad_crop: pixels, at least 0; 0 does not crop.
-    flipped: [batch] bool, which are flipped; None is none.
+    flipped: [batch] bool, the images to flip; None flips none.
 
   Returns:
     The images, shape and dtype unchanged.
 
   Raises:
-    ValueError: where pad_crop is negative.
+    ValueError: pad_crop is negative.
 
   Reference: He et al. 2015, Deep Residual Learning for Image Recognition,
     section 4.2.
@@ -131,23 +131,23 @@ def random_erasing(
 
   With probability `erasing_probability`: area = U(erasing_area) * height *
   width, aspect = U(erasing_aspect), h = round(sqrt(area * aspect)), w =
-  round(sqrt(area / aspect)), at a uniformly random place. Of ten such draws the
-  first that fits into the image is taken; where none fits the image stays
-  whole.
+  round(sqrt(area / aspect)), at a uniformly random place. The first of
+  ten such draws that fits into the image is taken; if none fits, nothing is
+  erased.
 
   Args:
     images: [batch, height, width, channels], any dtype.
     keys: [batch] uint64, from `example_keys`.
     erasing_probability: in [0, 1]; 0 is the identity.
-    erasing_area: the least and the greatest part of the image, in (0, 1].
-    erasing_aspect: the least and the greatest height / width, positive.
-    erasing_fill: the value that the rectangle gets, or one a channel; 0..255.
+    erasing_area: the smallest and the largest part of the image, in (0, 1].
+    erasing_aspect: the smallest and the largest height / width, above 0.
+    erasing_fill: the rectangle's value, or one per channel; 0..255.
 
   Returns:
     The images, shape and dtype unchanged.
 
   Raises:
-    ValueError: where an argument is out of range.
+    ValueError: an argument is out of range.
 
   Reference: Zhong et al. 2017, Random Erasing Data Augmentation, algorithm 1.
   """
@@ -190,7 +190,7 @@ def _box_sizes(
   erasing_area: tuple[float, float],
   erasing_aspect: tuple[float, float],
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Height and width of the first draw that fits, [batch] int32; else 0."""
+  """Returns height and width of the first draw that fits, or 0: [batch]."""
   attempts = tf.range(_ERASING_ATTEMPTS, dtype=tf.int64)
   keys = keys[:, tf.newaxis]
   area = between(erasing_area, random_bits(keys, Purpose.ERASE, 3, attempts))

@@ -1,10 +1,10 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""RandAugment and TrivialAugment: random operations, one an example.
+"""RandAugment and TrivialAugment: a random operation for each example.
 
-Which operation an example gets, and how much of it, are functions of its key
-alone. A batch is divided by operation, so each operation sees its own examples
-and nothing else; images stay uint8.
+The operation that an example gets, and its strength, are functions of the
+example's key alone. A batch is divided by operation, so that each operation
+runs on its own examples only. Images stay uint8.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import tensorflow as tf
 from data.images import image_ops
 from data.images.random_bits import Purpose, below, random_bits
 
-# RandAugment's magnitudes end here, where each operation is at its strongest.
+# RandAugment's largest magnitude, at which each operation is at its strongest.
 MAX_MAGNITUDE = 10
 
-# TrivialAugment's strengths are this many, from none to the strongest.
+# The number of TrivialAugment's strengths, from none to the strongest.
 _NUM_STRENGTHS = 31
 
 
 class _Ranges(NamedTuple):
-  """How far each operation goes at its strongest."""
+  """The strongest form of each operation."""
 
   shear: float  # slope
   translate: tuple[float, float]  # pixels, down and to the right
@@ -34,8 +34,8 @@ class _Ranges(NamedTuple):
   posterize: int  # bits dropped
 
 
-# Images, their strengths and the ranges to images. A strength is in [-1, 1],
-# float64: how much of the range, and which way where there are two.
+# From images, strengths and ranges to images. A strength is float64 in [-1, 1]:
+# a part of the range, and its sign is the direction if there are two.
 _Operation = Callable[[tf.Tensor, tf.Tensor, _Ranges], tf.Tensor]
 
 _OPERATIONS: dict[str, _Operation] = {
@@ -85,12 +85,12 @@ def rand_augment(
 ) -> tf.Tensor:
   """Applies `num_layers` random operations of one magnitude to each image.
 
-  Each of the 14 `OPERATIONS` is as likely, in every layer. Magnitude is the
-  paper's, whose scale ends at 10: there shear has the slope 0.3, a translation
-  150 / 331 of the image, a rotation 30 degrees; brightness, color, contrast and
-  sharpness have the factor 0.1 or 1.9, posterize keeps 4 bits, and solarize
-  inverts all. What can go two ways goes either way. (torchvision's magnitudes
-  end at 30, so its 9 is 3 here.)
+  In every layer the 14 `OPERATIONS` are equally likely. The magnitude is on the
+  paper's scale, which ends at 10. There the slope of a shear is 0.3, a
+  translation is 150 / 331 of the image, a rotation 30 degrees; the factor of
+  brightness, color, contrast and sharpness is 0.1 or 1.9, posterize keeps 4
+  bits, and solarize inverts all. Operations with two directions take either
+  one. (torchvision's magnitudes end at 30, so that its 9 is 3 here.)
 
   Args:
     images: [batch, height, width, channels] uint8, channels 1 or 3; color is
@@ -103,7 +103,7 @@ def rand_augment(
     The images, shape and dtype unchanged.
 
   Raises:
-    ValueError: where an argument is out of range, or the images' channels are.
+    ValueError: an argument is out of range, or the number of channels is.
 
   Reference: Cubuk et al. 2019, RandAugment: Practical automated data
     augmentation with a reduced search space.
@@ -133,11 +133,11 @@ def rand_augment(
 def trivial_augment_wide(images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
   """Applies one random operation of a random strength to each image.
 
-  Each of the 14 `OPERATIONS` is as likely, and so is each of 31 strengths m /
-  30, m = 0..30. At the strongest shear has the slope 0.99, a translation 32
-  pixels, a rotation 135 degrees; brightness, color, contrast and sharpness have
-  the factor 0.01 or 1.99, posterize keeps 2 bits, and solarize inverts all.
-  What can go two ways goes either way.
+  The 14 `OPERATIONS` are equally likely, and so are the 31 strengths m / 30,
+  m = 0..30. At the largest strength the slope of a shear is 0.99, a translation
+  is 32 pixels, a rotation 135 degrees; the factor of brightness, color,
+  contrast and sharpness is 0.01 or 1.99, posterize keeps 2 bits, and solarize
+  inverts all. Operations with two directions take either one.
 
   Args:
     images: [batch, height, width, channels] uint8, channels 1 or 3; color is
@@ -148,7 +148,7 @@ def trivial_augment_wide(images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     The images, shape and dtype unchanged.
 
   Raises:
-    ValueError: where the images have neither 1 nor 3 channels.
+    ValueError: the images have neither 1 nor 3 channels.
 
   Reference: Müller and Hutter 2021, TrivialAugment: Tuning-free Yet
     State-of-the-Art Data Augmentation, the wide augmentation space.
@@ -165,7 +165,7 @@ def trivial_augment_wide(images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
 
 
 def _signs(bits: tf.Tensor) -> tf.Tensor:
-  """-1 or 1, as likely, float64."""
+  """Returns -1 or 1, equally likely, as float64."""
   return tf.cast(2 * below(2, bits) - 1, tf.float64)
 
 
@@ -178,15 +178,15 @@ def _applied(
     images: [batch, height, width, channels] uint8.
     bits: [batch] uint64.
     strengths: [batch] float64 in [-1, 1].
-    ranges: of the strengths.
+    ranges: the operations at strength 1.
 
   Returns:
     The images, shape and dtype unchanged.
   """
   chosen = below(len(_OPERATIONS), bits)
-  # An operation costs only the examples that get it. (So it would in a map over
-  # examples with tf.switch_case, which on small images takes several times as
-  # long.)
+  # Each operation runs only on the examples that get it. (A map over examples
+  # with tf.switch_case does the same, but takes several times as long on small
+  # images.)
   groups = tf.dynamic_partition(
     tf.range(tf.size(chosen)), chosen, len(_OPERATIONS)
   )

@@ -1,10 +1,10 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Colour jitter and PCA noise: one affine map of the colours an image.
+"""Colour jitter and PCA noise: one affine map of the colours per image.
 
-Brightness, saturation, hue and noise are each linear in RGB, so all four
-together are one matrix and one offset, and an image is rounded once. What
-happens to an example is a function of its key alone; images stay uint8.
+Brightness, saturation, hue and noise are each affine in RGB, so that all four
+together are one matrix and one offset, and an image is rounded once. The map is
+a function of the example's key alone. Images stay uint8.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from data.images.random_bits import Purpose, normal, random_bits, uniform
 
-# RGB to YIQ, the NTSC's. The last two rows, the chroma, sum to 0: grey has
-# none.
+# From RGB to NTSC's YIQ. The last two rows, the chroma, sum to 0: grey has no
+# chroma.
 _YIQ = np.array(
   [
     [0.299, 0.587, 0.114],
@@ -28,7 +28,7 @@ _YIQ = np.array(
 
 
 def _on_rows(yiq_map: list[list[float]]) -> np.ndarray:
-  """A map of YIQ columns as the map of RGB rows."""
+  """Turns a map of YIQ columns into the map of RGB rows."""
   return (np.linalg.inv(_YIQ) @ np.array(yiq_map) @ _YIQ).T
 
 
@@ -36,8 +36,8 @@ _LUMA = _on_rows([[1, 0, 0], [0, 0, 0], [0, 0, 0]])
 _CHROMA = np.eye(3) - _LUMA
 _QUARTER_TURN = _on_rows([[0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
-# The covariance of ImageNet's colours in 0..255, as MXNet has them: a row a
-# channel, a column an eigenvector.
+# Eigenvalues and eigenvectors of the covariance of ImageNet's colours, 0..255;
+# MXNet's numbers: a row per channel, a column per eigenvector.
 _EIGENVALUES = np.array([55.46, 4.794, 1.148])
 _EIGENVECTORS = np.array(
   [
@@ -73,13 +73,13 @@ def augment_color(
     color_jitter: in [0, 1]; the paper's range [0.6, 1.4] is 0.4; 0 does not
       jitter.
     pca_noise: the noise's standard deviation, in [0, 1]; the paper's is 0.1;
-      0 adds none, as images of one channel need.
+      0 adds none; it must be 0 for images of one channel.
 
   Returns:
-    The images, shape and dtype unchanged; the very tensor where both are 0.
+    The images, shape and dtype unchanged; the same tensor if both are 0.
 
   Raises:
-    ValueError: where an argument is out of range, or the images' channels are.
+    ValueError: an argument is out of range, or the number of channels is.
 
   Reference: He et al. 2018, section 2.1; the formulas are those of MXNet's
     image augmenters, with YIQ's exact inverse. Noise: Krizhevsky et al. 2012,
@@ -98,7 +98,7 @@ def augment_color(
 def _jitter_matrices(
   keys: tf.Tensor, color_jitter: float, channels: int
 ) -> tf.Tensor:
-  """The matrix that each image's pixels, as rows, are multiplied by.
+  """Returns the matrix that each image's pixels, as rows, are multiplied by.
 
   Returns:
     [batch, channels, channels] float32.
@@ -120,7 +120,7 @@ def _jitter_matrices(
 def _noise_offsets(
   keys: tf.Tensor, pca_noise: float, channels: int
 ) -> tf.Tensor:
-  """What is added to each image's pixels, [batch, channels] float32."""
+  """Returns what is added to each image's pixels: [batch, channels] float32."""
   if pca_noise == 0:
     return tf.zeros([tf.size(keys), channels])
   numbers = tf.range(3, dtype=tf.int64)
@@ -136,15 +136,16 @@ def _noise_offsets(
 def _mapped(
   images: tf.Tensor, matrices: tf.Tensor, offsets: tf.Tensor
 ) -> tf.Tensor:
-  """round(pixel @ matrix + offset), clipped to 0..255, for each pixel."""
+  """Computes round(pixel @ matrix + offset), clipped to 0..255."""
   height, width, channels = images.shape[1:]
-  # A product with a 3 x 3 matrix leaves a vector unit idle. So four pixels make
-  # one row, and the matrix stands four times on a diagonal: 1.6 times as fast.
+  # A product with a 3 x 3 matrix leaves most of a vector unit idle. A row of
+  # four pixels, with four copies of the matrix on a diagonal, is 1.6 times as
+  # fast.
   group = math.gcd(height * width, 4)
   blocks = tf.einsum("ij,bcd->bicjd", tf.eye(group), matrices)
   blocks = tf.reshape(blocks, [-1, group * channels, group * channels])
   rows = tf.reshape(images, [-1, height * width // group, group * channels])
-  # The cast truncates: with a half on top it rounds.
+  # The cast truncates; with a half added it rounds.
   offsets = tf.tile(offsets + 0.5, [1, group])[:, tf.newaxis]
   mapped = tf.matmul(tf.cast(rows, tf.float32), blocks) + offsets
   mapped = tf.cast(tf.clip_by_value(mapped, 0.0, 255.0), tf.uint8)
@@ -162,6 +163,5 @@ def _check_color(color_jitter: float, pca_noise: float, channels: int) -> None:
     )
   if pca_noise and channels == 1:
     raise ValueError(
-      f"pca_noise must be 0 for images of one channel, got {pca_noise}:"
-      " it is a noise of colours"
+      f"pca_noise must be 0 for images of one channel, got {pca_noise}"
     )

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an encoded image to pixels of one size: crop, decode, resize, flip.
 
-JPEG, PNG, BMP and GIF (its first picture), and the PPM and PGM that
-`--mode=convert` writes, told by the content and not by the name; gray, palette,
-alpha and CMYK become gray or RGB as asked. Of a JPEG, PPM or PGM only the crop
-is decoded. Where a crop is at least twice the size asked for, it
-is first reduced by 2, 4 or 8, a JPEG in its cosine transform and others by the
-mean of squares, so that bilinear sampling, which comes last, misses no pixel.
+Reads JPEG, PNG, BMP, the first picture of a GIF, and the PPM and PGM that
+`--mode=convert` writes; recognised by content, not by name. Gray, palette,
+alpha and CMYK become gray or RGB as asked. Only the crop of a JPEG, PPM or PGM
+is decoded. A crop of at least twice the size asked for is first reduced by 2, 4
+or 8, a JPEG in its cosine transform and others by the mean of squares, so that
+the bilinear sampling that follows uses every pixel.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ def crop_draws(
   crop_area: tuple[float, float] = (0.08, 1.0),
   crop_aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> tf.Tensor:
-  """The random numbers that `random_resized_crop` needs.
+  """Returns the random numbers that `random_resized_crop` needs.
 
   area is uniform in crop_area, log(aspect) uniform between the logarithms of
-  crop_aspect. Drawn for a whole batch at once: for one example at a time that
-  would cost as much as decoding.
+  crop_aspect. They are drawn for a whole batch at once, since drawing for one
+  example at a time would take as long as decoding.
 
   Args:
     keys: [batch] uint64, from `augment.example_keys`.
-    crop_area: part of the image's area, least and greatest.
-    crop_aspect: width / height, least and greatest.
+    crop_area: the smallest and the largest part of the image's area.
+    crop_aspect: the smallest and the largest width / height.
 
   Returns:
     [batch, CROP_ATTEMPTS, 4] float32: sqrt(area / aspect) and
-    sqrt(area * aspect), which are height and width of the crop of an image of
-    area 1; and its place, top and left, in [0, 1).
+    sqrt(area * aspect), the crop's height and width if the image's area is 1;
+    and its place, top and left, in [0, 1).
 
   Raises:
-    ValueError: where a range is not one.
+    ValueError: crop_area or crop_aspect is no range.
   """
   check_area("crop_area", crop_area)
   check_aspect("crop_aspect", crop_aspect)
@@ -83,9 +83,9 @@ def random_resized_crop(
   channels: int,
   flipped: tf.Tensor | None = None,
 ) -> tf.Tensor:
-  """A random part of the image, resized to a square.
+  """Cuts a random part out of the image, and resizes it to a square.
 
-  The first of ten draws of area and aspect that fits is taken; where none does,
+  The first of ten draws of area and aspect that fits is taken; if none does,
   the largest central square.
 
   Args:
@@ -93,7 +93,7 @@ def random_resized_crop(
     draws: [CROP_ATTEMPTS, 4] float32, from `crop_draws`.
     image_size: height and width of the result.
     channels: 1 or 3.
-    flipped: [] bool, whether it is mirrored from left to right; None is no.
+    flipped: [] bool, whether to flip it from left to right; None does not.
 
   Returns:
     [image_size, image_size, channels] uint8.
@@ -116,25 +116,26 @@ def central_crop(
   eval_resize: int = 0,
   flipped: tf.Tensor | None = None,
 ) -> tf.Tensor:
-  """The middle of the image, as evaluation sees it.
+  """Cuts the middle out of the image, as evaluation sees it.
 
-  Resizing the shorter side to `eval_resize` and cutting the central image_size
-  out of that is, up to where pixels are sampled, cutting the central
-  image_size / eval_resize of the shorter side and resizing that: less work.
+  Cuts the central image_size / eval_resize of the shorter side and resizes it
+  to image_size. Resizing the shorter side to `eval_resize` and then cutting the
+  central image_size gives the same, but for the exact places at which pixels
+  are sampled, and is more work.
 
   Args:
     contents: [] string, the encoded image.
     image_size: height and width of the result.
     channels: 1 or 3.
-    eval_resize: what the shorter side is taken to be, at least image_size; 0 is
-      image_size: the largest central square.
-    flipped: [] bool, whether it is mirrored from left to right; None is no.
+    eval_resize: as above, at least image_size; 0 is image_size, which gives
+      the largest central square.
+    flipped: [] bool, whether to flip it from left to right; None does not.
 
   Returns:
     [image_size, image_size, channels] uint8.
 
   Raises:
-    ValueError: where eval_resize is too small.
+    ValueError: eval_resize is too small.
 
   Reference: He et al. 2018, section 2.1 (shorter side 256, central 224).
   """
@@ -157,15 +158,15 @@ def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
   """Decodes the whole image.
 
   Args:
-    contents: [] string, a JPEG, PNG, BMP or GIF (of which the first picture),
-      or what `netpbm.encode` wrote.
+    contents: [] string, a JPEG, PNG, BMP, GIF (its first picture is taken), or
+      an image that `netpbm.encode` wrote.
     channels: 1 or 3.
 
   Returns:
     [height, width, channels] uint8.
 
   Raises:
-    tf.errors.InvalidArgumentError: where it is truncated or something else.
+    tf.errors.InvalidArgumentError: it is truncated, or none of these.
   """
 
   def of_pixels() -> tf.Tensor:
@@ -180,8 +181,8 @@ def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def _decode_file(contents: tf.Tensor, channels: int) -> tf.Tensor:
-  """Decodes what TensorFlow decodes: JPEG, PNG, BMP and GIF."""
-  # JPEG and PNG are converted while they are decoded; BMP and GIF are not.
+  """Decodes the formats that TensorFlow knows: JPEG, PNG, BMP and GIF."""
+  # TensorFlow converts JPEG and PNG to the channels asked for, BMP and GIF not.
   is_bmp = tf.equal(tf.strings.substr(contents, 0, 2), b"BM")
   is_gif = tf.equal(tf.strings.substr(contents, 0, 3), b"GIF")
 
@@ -199,7 +200,7 @@ def _decode_file(contents: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def stored_channels(contents: tf.Tensor) -> int:
-  """Returns the channels of the image as it is stored; eager only.
+  """Returns the number of channels that the image is stored with; eager only.
 
   Args:
     contents: [] string, an image that `decode` takes.
@@ -212,7 +213,7 @@ def stored_channels(contents: tf.Tensor) -> int:
 
 
 def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
-  """Turns gray or RGB, with or without alpha, into gray or RGB."""
+  """Converts gray or RGB, with or without alpha, to gray or RGB."""
   height, width, stored = tf.unstack(tf.shape(image))
 
   def converted() -> tf.Tensor:
@@ -229,7 +230,7 @@ def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
 def random_box(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
   """Returns the box that `random_resized_crop` cuts out.
 
-  Few operations, for it is done for one image at a time.
+  It uses few operations, since it runs for one image at a time.
 
   Args:
     size: [height, width] of the image, int32.
@@ -245,10 +246,10 @@ def random_box(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
   first = tf.argmax(fits)
   found = tf.reduce_any(fits)
   sides = tf.where(found, tf.gather(sides, first), tf.reduce_min(size))
-  room = size - sides
-  drawn = tf.cast(room + 1, tf.float32) * tf.gather(places, first)
-  drawn = tf.minimum(tf.cast(drawn, tf.int32), room)
-  return tf.concat([tf.where(found, drawn, room // 2), sides], 0)
+  last = size - sides
+  drawn = tf.cast(last + 1, tf.float32) * tf.gather(places, first)
+  drawn = tf.minimum(tf.cast(drawn, tf.int32), last)
+  return tf.concat([tf.where(found, drawn, last // 2), sides], 0)
 
 
 def _crop_and_resize(
@@ -258,7 +259,7 @@ def _crop_and_resize(
   channels: int,
   flipped: tf.Tensor | None,
 ) -> tf.Tensor:
-  """Cuts the box out, reduces it, samples it bilinearly, and mirrors it."""
+  """Cuts the box out, reduces it, samples it bilinearly, and flips it."""
 
   def of_jpeg() -> tf.Tensor:
     window = box(tf.io.extract_jpeg_shape(contents)[:2])
@@ -289,7 +290,7 @@ def _crop_and_resize(
     lambda: tf.cond(netpbm.is_netpbm(contents), of_pixels, of_others),
   )
   crop = tf.ensure_shape(crop, [None, None, channels])
-  # Of float32 a CPU samples in two thirds of the time, to the same bits.
+  # From float32 a CPU samples the same bits in two thirds of the time.
   pixels = tf.cast(crop, tf.float32)
   resized = tf.image.resize(pixels, [image_size, image_size])
   image = tf.cast(resized + 0.5, tf.uint8)
@@ -301,7 +302,7 @@ def _crop_and_resize(
 def _reduced(
   window: tf.Tensor, image_size: int, crop_at: Callable[[int], tf.Tensor]
 ) -> tf.Tensor:
-  """Returns the crop at the strongest reduction that leaves image_size."""
+  """Returns the crop, reduced as far as image_size allows."""
   allowed = tf.constant(_REDUCTIONS) * image_size <= tf.reduce_min(window[2:])
 
   def strongest() -> tf.Tensor:
@@ -315,7 +316,7 @@ def _reduced(
 
 
 def _mean(crop: tf.Tensor, ratio: int) -> tf.Tensor:
-  """The mean of each square of `ratio` by `ratio` pixels."""
+  """Returns the mean of each square of `ratio` by `ratio` pixels."""
   if ratio == 1:
     return crop
   pixels = tf.cast(crop, tf.float32)[tf.newaxis]

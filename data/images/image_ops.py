@@ -1,10 +1,10 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The operations of AutoAugment and its kin, each on a whole batch.
+"""The operations of AutoAugment and related methods, on whole batches.
 
-Every image has an amount of its own, and may have one or three channels; a
-batch may be empty. Colours come out as Pillow's, bit for bit. Geometry takes
-the nearest pixel, as the papers' programs do, and `FILL` from outside.
+Each image has its own amount. Images have one or three channels, and a batch
+may be empty. Colours are equal to Pillow's, bit for bit. Geometry takes the
+nearest pixel, as the papers' programs do, and `FILL` outside the image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-# Black, as the papers' Pillow, torchvision and this package's random crop fill.
+# Black, like Pillow in the papers, torchvision and this package's random crop.
 FILL = 0
 
 # Pillow's luma, in parts of 65,536.
@@ -22,7 +22,7 @@ _LUMA = (19595, 38470, 7471)
 
 
 def shear_x(images: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
-  """Pixel (x, y) becomes the one at (x + slope * y, y).
+  """Replaces pixel (x, y) by the one at (x + slope * y, y).
 
   Args:
     images: [batch, height, width, channels] uint8.
@@ -36,7 +36,7 @@ def shear_x(images: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
 
 
 def shear_y(images: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
-  """Pixel (x, y) becomes the one at (x, y + slope * x); as `shear_x`."""
+  """Replaces pixel (x, y) by the one at (x, y + slope * x); see `shear_x`."""
   zero, one = tf.zeros_like(slopes), tf.ones_like(slopes)
   return _sampled(images, [one, zero, zero], [slopes, one, zero])
 
@@ -54,7 +54,7 @@ def translate_y(images: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
 
 
 def rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
-  """Turns each image about its centre, counterclockwise.
+  """Rotates each image about its centre, counterclockwise.
 
   Args:
     images: [batch, height, width, channels] uint8.
@@ -74,7 +74,7 @@ def rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
 
 
 def brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-  """black + factor * (image - black), as Pillow's ImageEnhance.Brightness.
+  """Computes factor * image, as Pillow's ImageEnhance.Brightness.
 
   Args:
     images: [batch, height, width, channels] uint8.
@@ -87,22 +87,23 @@ def brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
 
 
 def color(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-  """grey + factor * (image - grey), as Pillow's ImageEnhance.Color.
+  """Computes grey + factor * (image - grey), as Pillow's ImageEnhance.Color.
 
-  Args and Returns as of `brightness`. Images of one channel stay as they are.
+  Args and Returns are those of `brightness`. Images of one channel do not
+  change.
   """
   values = tf.cast(images, tf.float32)
   return _blended(_luma(values), values, factors)
 
 
 def contrast(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-  """mean + factor * (image - mean), as Pillow's ImageEnhance.Contrast.
+  """Computes mean + factor * (image - mean), as ImageEnhance.Contrast.
 
-  The mean is that of the image's luma, rounded. Args and Returns as of
+  The mean is that of the image's luma, rounded. Args and Returns are those of
   `brightness`.
   """
   values = tf.cast(images, tf.float32)
-  # In whole numbers, so that the sum has no order.
+  # In whole numbers, so that the order of the sum does not matter.
   luma = tf.cast(_luma(values)[..., 0], tf.int32)
   sums = tf.cast(tf.reduce_sum(luma, axis=[1, 2]), tf.int64)
   pixels = images.shape[1] * images.shape[2]
@@ -111,10 +112,10 @@ def contrast(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
 
 
 def sharpness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-  """smooth + factor * (image - smooth), as Pillow's ImageEnhance.Sharpness.
+  """Computes smooth + factor * (image - smooth), as ImageEnhance.Sharpness.
 
-  Smooth is the mean of 3 x 3 pixels, the middle one five times as heavy as the
-  others, rounded. The outermost pixels stay as they are. Args and Returns as of
+  Smooth is the rounded mean of 3 x 3 pixels, in which the middle one counts
+  five times. The outermost pixels do not change. Args and Returns are those of
   `brightness`.
   """
   values = tf.cast(images, tf.float32)
@@ -144,7 +145,7 @@ def posterize(images: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
 
 
 def solarize(images: tf.Tensor, thresholds: tf.Tensor) -> tf.Tensor:
-  """Inverts the values not below the threshold, as ImageOps.solarize.
+  """Inverts values at or above the threshold, as ImageOps.solarize.
 
   Args:
     images: [batch, height, width, channels] uint8.
@@ -154,7 +155,7 @@ def solarize(images: tf.Tensor, thresholds: tf.Tensor) -> tf.Tensor:
     The images, shape and dtype unchanged.
   """
   thresholds = tf.cast(tf.math.ceil(thresholds), tf.int32)
-  # A branch for each pixel, as of tf.where, would cost ten times as much.
+  # tf.where, a branch for each pixel, would take ten times as long.
   flips = tf.cast(tf.where(thresholds < 256, 255, 0), tf.uint8)
   lowest = tf.cast(tf.minimum(thresholds, 255), tf.uint8)
   reached = tf.cast(images >= _per_image(lowest), tf.uint8)
@@ -177,7 +178,7 @@ def autocontrast(images: tf.Tensor) -> tf.Tensor:
   scale = tf.where(spans, scale, tf.ones_like(scale))
   offset = tf.where(spans, low * scale, tf.zeros_like(scale))
   rows = tf.cast(_as_rows(images), tf.float64)
-  # Pillow's order, for Pillow's rounding; and the cast truncates, as Pillow's.
+  # In Pillow's order, to round as it does; the cast truncates, as Pillow's.
   stretched = rows * _per_channel(scale, images) - _per_channel(offset, images)
   return tf.reshape(tf.cast(stretched, tf.uint8), tf.shape(images))
 
@@ -193,7 +194,7 @@ def equalize(images: tf.Tensor) -> tf.Tensor:
   """
   batch, channels = tf.shape(images)[0], images.shape[-1]
   size = batch * channels * 256
-  # A table of 256 a channel, all laid flat: where each value stands in it.
+  # The place of each value in one flat table of 256 entries per channel.
   tables = tf.reshape(tf.range(0, size, 256), [batch, channels])
   places = tf.cast(_as_rows(images), tf.int32) + _per_channel(tables, images)
   counts = tf.math.bincount(
@@ -207,7 +208,7 @@ def equalize(images: tf.Tensor) -> tf.Tensor:
 
 
 def _equal_values(counts: tf.Tensor) -> tf.Tensor:
-  """Pillow's table of new values, by how often each value is there.
+  """Returns Pillow's table of new values, from the counts of the old.
 
   Args:
     counts: [batch, channels, 256] int32.
@@ -222,30 +223,30 @@ def _equal_values(counts: tf.Tensor) -> tf.Tensor:
   step = step[..., tf.newaxis]
   darker = tf.cumsum(counts, axis=-1, exclusive=True)
   equal = (step // 2 + darker) // tf.maximum(step, 1)
-  # With less than a pixel a step there is nothing to spread.
+  # With less than a pixel per step the image does not change.
   return tf.cast(tf.where(step > 0, tf.minimum(equal, 255), values), tf.uint8)
 
 
 def _per_image(amounts: tf.Tensor) -> tf.Tensor:
-  """[batch] as [batch, 1, 1, 1]."""
+  """Reshapes [batch] to [batch, 1, 1, 1]."""
   return amounts[:, tf.newaxis, tf.newaxis, tf.newaxis]
 
 
 def _as_rows(images: tf.Tensor) -> tf.Tensor:
-  """[batch, height, width * channels]: long rows broadcast fast."""
+  """Reshapes to [batch, height, width * channels]: long rows broadcast fast."""
   _, height, width, channels = images.shape
   return tf.reshape(images, [-1, height, width * channels])
 
 
 def _per_channel(amounts: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-  """[batch, channels] for a whole row of `_as_rows`."""
+  """Repeats [batch, channels] for a whole row of `_as_rows`."""
   return tf.tile(amounts, [1, images.shape[2]])[:, tf.newaxis]
 
 
 def _sampled(
   images: tf.Tensor, to_x: list[tf.Tensor], to_y: list[tf.Tensor]
 ) -> tf.Tensor:
-  """Takes each pixel from (to_x . (x, y, 1), to_y . (x, y, 1)), the nearest."""
+  """Takes the pixel nearest to (to_x . (x, y, 1), to_y . (x, y, 1))."""
   zero = tf.zeros_like(to_x[0])
   transforms = tf.stack([*to_x, *to_y, zero, zero], axis=1)
   return tf.raw_ops.ImageProjectiveTransformV3(
@@ -261,14 +262,14 @@ def _sampled(
 def _blended(
   degenerate: tf.Tensor, values: tf.Tensor, factors: tf.Tensor
 ) -> tf.Tensor:
-  """Pillow's Image.blend: clipped, then truncated."""
+  """Blends as Pillow's Image.blend: clipped, then truncated."""
   factors = _per_image(tf.cast(factors, tf.float32))
   blended = degenerate + factors * (values - degenerate)
   return tf.cast(tf.clip_by_value(blended, 0.0, 255.0), tf.uint8)
 
 
 def _luma(values: tf.Tensor) -> tf.Tensor:
-  """Pillow's conversion to grey, as many channels as before, float32."""
+  """Converts to grey as Pillow does; float32, with all channels kept."""
   channels = values.shape[-1]
   if channels == 1:
     return values

@@ -1,13 +1,13 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""PPM and PGM: pixels as they are, of which a part is cut without decoding.
+"""PPM and PGM: plain pixels, a part of which is cut out without decoding.
 
     P6 WIDTH HEIGHT 255, and height * width * 3 bytes: red, green, blue, by rows
     P5 WIDTH HEIGHT 255, and height * width bytes of gray
 
-What `--mode=convert` stores of an image that it reduces: it loses nothing, any
-image program opens it, and reading a crop of it is little more than copying
-its rows. The header is written in one width, so that it takes no parsing.
+`--mode=convert` stores reduced images in this form: it is lossless, any image
+program opens it, and reading a crop costs little more than copying its rows.
+The header has a fixed width, so that it needs no parsing.
 
 Reference: Netpbm, https://netpbm.sourceforge.net/doc/ppm.html and pgm.html
 """
@@ -37,20 +37,26 @@ def encode(image: np.ndarray) -> bytes:
 
 
 def is_netpbm(contents: tf.Tensor) -> tf.Tensor:
-  """Returns whether `encode` wrote this: [] bool.
+  """Returns whether an encoded image was written by `encode`.
 
   Args:
     contents: [] string, an encoded image of any kind.
+
+  Returns:
+    [] bool.
   """
   header = tf.strings.substr(contents, 0, _HEADER_BYTES)
   return tf.strings.regex_full_match(header, _PATTERN)
 
 
 def shape(contents: tf.Tensor) -> tf.Tensor:
-  """Returns [height, width, channels], int32, of what `encode` wrote.
+  """Returns the shape of an image that `encode` wrote.
 
   Args:
     contents: [] string.
+
+  Returns:
+    [height, width, channels], int32.
   """
   header = tf.strings.substr(contents, 0, _HEADER_BYTES)
   sides = tf.strings.substr(header, [_HEIGHT_AT, _WIDTH_AT], [_DIGITS] * 2)
@@ -60,7 +66,7 @@ def shape(contents: tf.Tensor) -> tf.Tensor:
 
 
 def decode_and_crop(contents: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-  """Cuts a part out of what `encode` wrote; the rest is not touched.
+  """Cuts a part out of an image that `encode` wrote, and reads no more.
 
   Args:
     contents: [] string.
@@ -70,7 +76,7 @@ def decode_and_crop(contents: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     [height, width, channels] uint8, channels as they are stored.
 
   Raises:
-    tf.errors.InvalidArgumentError: where it is truncated.
+    tf.errors.InvalidArgumentError: the image is truncated.
   """
   _, width, channels = tf.unstack(shape(contents))
   row = width * channels

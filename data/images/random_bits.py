@@ -1,11 +1,11 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Random bits as a function of integers, one per element of a tensor.
+"""Random bits as a function of integers, for each element of a tensor.
 
-TensorFlow's stateless generators take one seed a call. An input pipeline needs
-one seed an *example*, so that what happens to an example depends on the example
-and not on the batch that it is in. A hash gives that: the same integers give
-the same bits in eager mode, in a graph and under XLA, on every TensorFlow.
+TensorFlow's stateless generators take one seed per call. An input pipeline
+needs one seed per *example*, so that an example's augmentation depends on the
+example and not on its batch. A hash gives that: the same integers give the same
+bits in eager mode, in a graph and under XLA, on every TensorFlow.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Integer = Union[int, tf.Tensor]
 
 
 class Purpose(enum.IntEnum):
-  """What an example's random bits are for.
+  """The use of an example's random bits, each a stream of its own.
 
-  `random_bits(keys, purpose, ...)`: each purpose has a stream of its own. A
-  number keeps its meaning, or runs that were made with it change.
+  `random_bits(keys, purpose, ...)`. A number must keep its meaning: if it
+  changed, old runs would be continued with other random bits.
   """
 
   FLIP = 0
@@ -42,8 +42,8 @@ def random_bits(*integers: Integer) -> tf.Tensor:
   """Hashes integers to 64 random bits.
 
   h = 0; for each x: h = mix((h + golden) xor x), where mix is the finaliser of
-  SplitMix64. Each step is a bijection in x, so two examples that differ in
-  their last integer alone never share their bits.
+  SplitMix64. Each step is a bijection in x, so that two examples that differ
+  only in their last integer never get the same bits.
 
   Args:
     *integers: Python integers in [0, 2^64), or integer tensors that broadcast.
@@ -65,18 +65,22 @@ def random_bits(*integers: Integer) -> tf.Tensor:
 
 
 def uniform(bits: tf.Tensor) -> tf.Tensor:
-  """Turns random bits, uint64, into float64 in [0, 1), 53 bits of them."""
+  """Turns random bits, uint64, into float64 in [0, 1) with 53 random bits."""
   return tf.cast(_shift_right(bits, 11), tf.float64) * 2.0**-53
 
 
 def between(bounds: tuple[float, float], bits: tf.Tensor) -> tf.Tensor:
-  """Turns random bits, uint64, into float64 in [low, high), evenly."""
+  """Turns random bits, uint64, into uniform float64 in [low, high)."""
   low, high = bounds
   return low + (high - low) * uniform(bits)
 
 
 def check_area(name: str, bounds: tuple[float, float]) -> None:
-  """Raises a ValueError unless bounds are parts of an area, in (0, 1]."""
+  """Checks that bounds are parts of an area, in (0, 1].
+
+  Raises:
+    ValueError: they are not.
+  """
   if not 0 < bounds[0] <= bounds[1] <= 1:
     raise ValueError(
       f"{name} must be (low, high) with 0 < low <= high <= 1, got {bounds}"
@@ -84,7 +88,11 @@ def check_area(name: str, bounds: tuple[float, float]) -> None:
 
 
 def check_aspect(name: str, bounds: tuple[float, float]) -> None:
-  """Raises a ValueError unless bounds are ratios of two sides, positive."""
+  """Checks that bounds are ratios of two sides, above 0.
+
+  Raises:
+    ValueError: they are not.
+  """
   if not 0 < bounds[0] <= bounds[1]:
     raise ValueError(
       f"{name} must be (low, high) with 0 < low <= high, got {bounds}"
@@ -94,7 +102,7 @@ def check_aspect(name: str, bounds: tuple[float, float]) -> None:
 def normal(radius_bits: tf.Tensor, angle_bits: tf.Tensor) -> tf.Tensor:
   """Turns two words of random bits, uint64, into one normal deviate, float64.
 
-  sqrt(-2 ln(1 - u)) * cos(2 pi v), u and v the words as of `uniform`.
+  sqrt(-2 ln(1 - u)) * cos(2 pi v), where u and v are `uniform` of the words.
 
   Reference: Box and Muller 1958, A Note on the Generation of Random Normal
     Deviates.
@@ -107,8 +115,8 @@ def normal(radius_bits: tf.Tensor, angle_bits: tf.Tensor) -> tf.Tensor:
 def below(bound: Integer, bits: tf.Tensor) -> tf.Tensor:
   """Turns random bits, uint64, into int32 in [0, bound), bound < 2^31.
 
-  floor(top 32 bits * bound / 2^32): no value is favoured by more than one part
-  in 2^32 / bound.
+  floor(top 32 bits * bound / 2^32). The probabilities of two values differ by
+  at most one part in 2^32 / bound.
   """
   product = _shift_right(bits, 32) * tf.cast(bound, tf.uint64)
   return tf.cast(_shift_right(product, 32), tf.int32)

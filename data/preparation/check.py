@@ -1,9 +1,9 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Goes through all images and tells what a data set holds.
+"""Decodes all images of a data set and reports what it holds.
 
-Counts, sizes, channels, the balance of the classes, images that cannot be
-decoded, and images that stand in it more than once: within a part, in both
+Reports the counts, sizes and channels, the balance of the classes, images that
+cannot be decoded, and images that occur more than once: within a part, in both
 parts, or under two classes.
 """
 
@@ -29,12 +29,12 @@ Progress = Callable[[Iterable, str, int], Iterable]
 
 
 class Look(NamedTuple):
-  """What one image is.
+  """The size and the content of an image.
 
   Attributes:
     height: in pixels.
     width: in pixels.
-    channels: as stored.
+    channels: as they are stored.
     pixels: a hash of the decoded image.
   """
 
@@ -46,16 +46,16 @@ class Look(NamedTuple):
 
 @dataclasses.dataclass
 class Part:
-  """What a part of a data set holds.
+  """The content of one part of a data set.
 
   Attributes:
     name: "train" or "validation".
-    examples: how many there are, good or bad.
-    class_counts: the good ones of each class.
-    sizes: how many there are of each (height, width).
-    channels: how many there are of each number of channels, as stored.
+    examples: the number of examples, good or bad.
+    class_counts: the number of good examples in each class.
+    sizes: the number of images of each (height, width).
+    channels: the number of images with each number of stored channels.
     bad: place and reason of each image that cannot be decoded.
-    places: the examples that have the same pixels, by their hash.
+    places: the examples with the same pixels, by their hash.
   """
 
   name: str
@@ -69,14 +69,14 @@ class Part:
 
 @dataclasses.dataclass
 class Report:
-  """What `check` found.
+  """The result of `check`.
 
   Attributes:
     train: the training part.
     validation: the validation part.
-    repeated: places in one part of images with the same pixels.
-    leaked: places of images that are in both parts: training, validation.
-    contradictions: places of images with the same pixels and other classes.
+    repeated: pairs of places with the same pixels, within one part.
+    leaked: pairs of places with the same pixels: training, validation.
+    contradictions: pairs of places with the same pixels, but two classes.
   """
 
   train: Part
@@ -87,6 +87,7 @@ class Report:
 
   @property
   def bad(self) -> list[str]:
+    """Place and reason of each image that cannot be decoded."""
     return [*self.train.bad, *self.validation.bad]
 
 
@@ -104,7 +105,7 @@ def check(
     progress: wraps the examples of a part, as tqdm does.
 
   Returns:
-    What was found.
+    The report.
   """
   parts = (
     _check_part("train", train, progress),
@@ -195,11 +196,11 @@ def save(report: Report, path: str | os.PathLike[str]) -> None:
 
 
 def as_text(report: Report, *, most: int = 10) -> str:
-  """Returns the report for people to read.
+  """Returns the report as text.
 
   Args:
-    report: what `check` found.
-    most: how many of a list are shown.
+    report: of `check`.
+    most: the largest number of a list's entries that is shown.
   """
   lines = []
   for part in (report.train, report.validation):

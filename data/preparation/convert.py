@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes any source as TFRecord files in ImageNet's layout, with an index.
 
-Encoded images are copied as they are, or reduced once so that every epoch has
-less to decode. A reduced image is stored as PPM or PGM: it loses nothing, and
-reading a crop of it is little more than copying, at 0.26 MB for 256 by 341
-pixels. Arrays are stored as PNG.
+Encoded images are copied unchanged, or reduced once so that every epoch decodes
+less. A reduced image is stored as PPM or PGM, which is lossless and takes
+0.26 MB for 256 by 341 pixels; reading a crop of it costs little more than
+copying. Arrays are stored as PNG.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ def convert(
   skip_bad_images: bool = False,
   progress: Progress = lambda items, part, count: items,
 ) -> dict[str, int]:
-  """Writes two sources to a new folder, which appears when it is whole.
+  """Writes two sources to a new folder, which appears when it is complete.
 
-  Every image is decoded once, so that none that cannot be is written.
+  Every image is decoded once, so that no bad image is written.
 
   Args:
     train: the training source.
     validation: the validation source, of the same classes.
     output_dir: the folder, which must not exist or be empty.
-    resize: the shorter side of what is stored, of images larger than that;
-      0 stores the images as they are encoded.
-    shard_bytes: about what a file is to hold.
-    skip_bad_images: leave out what cannot be decoded, and list it in the
-      folder's bad_images.txt, rather than raise.
+    resize: the shorter side that larger images are reduced to; 0 stores all
+      images as they are encoded.
+    shard_bytes: the approximate size of a file.
+    skip_bad_images: whether images that cannot be decoded are left out and
+      listed in the folder's bad_images.txt; if not, they are an error.
     progress: wraps the examples of a part, as tqdm does.
 
   Returns:
-    The number of examples written of each part.
+    The number of examples written for each part.
 
   Raises:
-    DataError: the folder is not empty, an image cannot be decoded, or the disk
-      is full.
+    DataError: a setting is out of range, the folder is not empty or cannot be
+      written, or an image cannot be decoded.
   """
   if resize < 0 or shard_bytes < 1:
     raise DataError(
@@ -94,11 +94,11 @@ def convert(
     os.rename(partial, output_dir)
   except OSError as error:
     raise DataError(
-      f"output_dir={output_dir} cannot be written: {error.strerror}; mend that,"
-      " or choose another"
+      f"output_dir={output_dir} cannot be written: {error.strerror}; choose"
+      " another folder"
     ) from error
   finally:
-    # Of a conversion that fails or is stopped nothing can be used.
+    # Nothing of a conversion that fails or is stopped can be used.
     shutil.rmtree(partial, ignore_errors=True)
   return counts
 
@@ -113,7 +113,7 @@ def _examples(
   resize: int,
   bad: list[str] | None,
 ) -> Iterator[tuple[bytes, int]]:
-  """Yields what is stored of each image that can be decoded, and its label."""
+  """Yields the stored form and the label of each image that can be decoded."""
   if isinstance(source, EncodedSource):
     read = reading.make_read(source.examples)
 
@@ -133,8 +133,8 @@ def _examples(
       yield contents, int(source.labels[index])
     elif bad is None:
       raise DataError(
-        f"image {contents.message}: replace it, or leave such out with"
-        " --on_bad_image=skip"
+        f"image {contents.message}: replace it, or leave out all such images"
+        " with --on_bad_image=skip"
       )
     else:
       bad.append(contents.message)

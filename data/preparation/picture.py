@@ -22,8 +22,11 @@ def save(path: str | os.PathLike[str], inputs: Inputs) -> None:
   """Draws the first training images, and a histogram of the classes.
 
   Args:
-    path: of the picture; its ending tells the format, .png as a rule.
+    path: of the picture; its ending decides the format.
     inputs: the run's; its first batch is drawn, with the names of its classes.
+
+  Raises:
+    OSError: the file cannot be written.
   """
   batch = next(iter(inputs.first_batches()))
   images = batch["image"].numpy()[:_MOST_IMAGES]
@@ -63,7 +66,7 @@ def _draw_histogram(
   counts: dict[str, np.ndarray],
   shown: int,
 ) -> None:
-  """Draws a bar a part and class, the most frequent classes first."""
+  """Draws a bar per part and class, the most frequent classes first."""
   totals = np.sum(list(counts.values()), axis=0)
   order = np.argsort(-totals, kind="stable")[:shown]
   places = np.arange(shown)
@@ -72,7 +75,7 @@ def _draw_histogram(
     widths = np.asarray(of_part)[order]
     bars = axis.barh(places + number * thickness, widths, thickness, label=part)
     axis.bar_label(bars, padding=3, fontsize=7)
-  title = f"Images a class ({len(class_names)} classes"
+  title = f"Images per class ({len(class_names)} classes"
   title += f", the {shown} largest)" if shown < len(class_names) else ")"
   axis.set(
     title=title,

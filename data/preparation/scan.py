@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Goes through all examples of a source once, on several threads, in order."""
+"""A pass over all examples of a source, on several threads, in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class BadExample(NamedTuple):
-  """Where an example stands that cannot be decoded, and why."""
+  """The place of an example that cannot be decoded, and the reason."""
 
   message: str
 
@@ -27,14 +27,14 @@ class BadExample(NamedTuple):
 def each(
   source: AnySource, look: Callable[[int], Result]
 ) -> Iterator[tuple[int, Result | BadExample]]:
-  """Yields what `look` finds in each example, or why it cannot.
+  """Calls `look` on each example, and yields its result or its error.
 
   Args:
     source: the examples.
     look: a function of an example's index, called from several threads.
 
   Yields:
-    The index, and what `look` returned or why it could not.
+    The index, and what `look` returned, or a BadExample if it failed.
   """
 
   def attempt(index: int) -> tuple[int, Result | BadExample]:
@@ -50,7 +50,7 @@ def each(
 
 
 def _reason(error: tf.errors.OpError) -> str:
-  """Returns TensorFlow's message without its account of where it arose."""
+  """Returns TensorFlow's message without the names of its functions and op."""
   message = " ".join(str(error.message).split())
   for _ in range(2):  # "{{function_node ...}} ...", "... [Op:DecodeImage] ..."
     message = message.partition("}} ")[2] or message

@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A source from arrays that a program already has."""
+"""A source made of arrays that a program already has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from data.errors import DataError
 from data.sources.source import Source, check_labels
 
-# A label beyond it is an identifier of something, not the number of a class.
+# A larger label is an identifier of something, not the number of a class.
 _MAX_CLASSES = 1 << 20
 
 
@@ -22,16 +22,16 @@ def from_arrays(
   class_names: Sequence[str] | None = None,
   name: str = "arrays",
 ) -> Source:
-  """Checks images and labels, and makes a source of them.
+  """Makes a source of images and labels, after checking them.
 
   Args:
     images: [examples, height, width, channels] or [examples, height, width],
       any integer or float dtype, values in 0..255. Floats are rounded to the
-      nearest integer. Floats that never exceed 1 are refused: they have been
-      scaled already, and rounding would leave nothing of them.
+      nearest integer. Floats that never exceed 1 are refused: they are scaled
+      to 0..1 already, and rounding would leave nothing of them.
     labels: [examples] or [examples, 1], integers (or whole floats) in
       [0, num_classes).
-    class_names: one name a class; None names the classes "0", "1", ... up to
+    class_names: one name per class; None names the classes "0", "1", ... up to
       the highest label.
     name: the data set's name, for messages.
 
@@ -60,7 +60,7 @@ def from_arrays(
   if len(images) != len(labels):
     raise DataError(
       f"{name} has {len(images)} images and {len(labels)} labels;"
-      " give one label an image"
+      " give one label per image"
     )
   if class_names is None:
     class_names = [str(label) for label in range(int(labels.max()) + 1)]

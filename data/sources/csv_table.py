@@ -1,14 +1,14 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A table of images: one `path,label` a row, in a CSV file.
+"""A table of images: a CSV file with a path and a label in each row.
 
     path,label,split
     a/1.jpg,cat,train
     a/2.jpg,dog,validation
 
-The heading and its third column may be left out. Paths are relative to
-`data_dir`. Labels are names; classes are sorted, by number where all are whole
-numbers, by name otherwise.
+The heading and the third column are optional. Paths are relative to `data_dir`.
+Labels are names. Classes are sorted by number if all labels are whole numbers,
+and by name if not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from data.sources.encoded import EncodedSource
 from data.sources.image_files import from_files
 
 _HEADINGS = (["path", "label"], ["path", "label", "split"])
-# Longer than any path; a table that is not one fails early.
+# Longer than any path, so that a file that is no table fails early.
 _MAX_FIELD = 1 << 15
 
 
@@ -36,7 +36,7 @@ class Row(NamedTuple):
   Attributes:
     path: of the image.
     label: the name of its class.
-    validation: whether it is held out to evaluate.
+    validation: whether it is held out for evaluation.
   """
 
   path: str
@@ -54,11 +54,11 @@ def load(
   """Loads the images that a table lists.
 
   Args:
-    data_dir: the folder that the paths start from; "" is the table's.
+    data_dir: the folder that the paths start from; "" is the table's own.
     labels: the table, a CSV file in UTF-8.
-    validation_fraction: of the images, held out to evaluate, each class in
-      proportion; 0 where the table has a column split.
-    channels: 1 (gray) or 3 (RGB), what all images become.
+    validation_fraction: part of the images that is held out for evaluation,
+      equally from each class; 0 if the table has a column split.
+    channels: 1 (gray) or 3 (RGB), which all images are converted to.
 
   Returns:
     The training source and the validation source.
@@ -88,8 +88,8 @@ def load(
   held_out = [row for row in rows if row.validation]
   if bool(held_out) == bool(validation_fraction):
     raise DataError(
-      f"validation_fraction must be 0 where {labels} has a column split, and"
-      f" above 0 where it has none, got {validation_fraction}"
+      f"validation_fraction must be 0 if {labels} has a column split, and above"
+      f" 0 if it has none, got {validation_fraction}"
     )
   if held_out:
     return part([row for row in rows if not row.validation]), part(held_out)
@@ -131,25 +131,25 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
   ).most_common(1)
   if times > 1:
     raise DataError(
-      f"{os.fspath(path)} lists {most_listed!r} {times} times: one row an image"
+      f"{os.fspath(path)} lists {most_listed!r} {times} times: keep one row"
     )
   return rows
 
 
-def _row(cells: list[str], columns: list[str], where: str) -> Row:
+def _row(cells: list[str], columns: list[str], place: str) -> Row:
   if len(cells) != len(columns):
     raise DataError(
-      f"{where} must be {','.join(columns)}, got {len(cells)} cells: put quotes"
+      f"{place} must be {','.join(columns)}, got {len(cells)} cells: put quotes"
       " around a path or a label with a comma"
     )
   if not all(cell.strip() for cell in cells):
-    raise DataError(f"{where} has an empty cell: {','.join(cells)!r}")
+    raise DataError(f"{place} has an empty cell: {','.join(cells)!r}")
   if any("\0" in cell for cell in cells):
-    raise DataError(f"{where} holds a zero byte")
+    raise DataError(f"{place} holds a zero byte")
   path, label, *split = cells
   if split and split[0] not in (TRAIN, *VALIDATION):
     raise DataError(
-      f"{where}: split must be {TRAIN} or one of {', '.join(VALIDATION)},"
+      f"{place}: split must be {TRAIN} or one of {', '.join(VALIDATION)},"
       f" got {split[0]!r}"
     )
   return Row(path, label, bool(split) and split[0] != TRAIN)

@@ -11,19 +11,19 @@ from data.sources.source import Source
 
 
 def load(*, test_fraction: float = 0.2, seed: int = 0) -> tuple[Source, Source]:
-  """Loads the digits, split in two with each class in proportion.
+  """Loads the digits, and splits each class in the same proportion.
 
   The pixels, 0..16 in scikit-learn, are scaled to 0..255.
 
   Args:
-    test_fraction: of the examples, for the test source; in (0, 1).
+    test_fraction: part of the examples for the test source; in (0, 1).
     seed: of the split.
 
   Returns:
     The training source and the test source, [examples, 8, 8, 1].
 
   Raises:
-    DataError: where scikit-learn is missing, or the fraction out of range.
+    DataError: scikit-learn is missing, or the fraction is out of range.
 
   Reference: Alpaydin and Kaynak 1998, Optical Recognition of Handwritten
     Digits (UCI Machine Learning Repository).

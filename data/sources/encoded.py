@@ -1,8 +1,8 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A data set whose images stay encoded, and are read one example at a time.
+"""A data set whose images stay encoded, and are read one at a time.
 
-What an example is read from is plain data, so that a source is made, cut and
+Where an example is read from is plain data, so that a source is made, split and
 checked without TensorFlow; `data.reading` turns it into graph operations.
 """
 
@@ -32,10 +32,10 @@ _LUMA = (0.299, 0.587, 0.114)
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-  """Each example is a file.
+  """Examples that are a file each.
 
   Attributes:
-    paths: one an example.
+    paths: one per example.
   """
 
   paths: tuple[str, ...]
@@ -48,20 +48,20 @@ class Files:
     return Files(tuple(self.paths[index] for index in indices))
 
   def place(self, index: int) -> str:
-    """Returns where an example stands, for a message."""
+    """Returns the place of an example, for a message."""
     return self.paths[index]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Records:
-  """Each example is a `tf.train.Example` in a TFRecord file.
+  """Examples that are a `tf.train.Example` each, in TFRecord files.
 
   Attributes:
     shards: the TFRecord files.
-    shard: [examples] int32, which of the files holds the example.
-    offset: [examples] int64, the byte where its record begins.
+    shard: [examples] int32, the number of the file that holds the example.
+    offset: [examples] int64, the byte at which its record begins.
     image_feature: the feature that holds the encoded image.
-    origin: where they were read from, if these are a cache.
+    origin: the examples that these are a cache of, or None.
   """
 
   shards: tuple[str, ...]
@@ -83,7 +83,7 @@ class Records:
     )
 
   def place(self, index: int) -> str:
-    """Returns where an example stands, for a message."""
+    """Returns the place of an example, for a message."""
     if self.origin is not None:
       return self.origin.place(index)
     return f"{self.shards[self.shard[index]]} at byte {self.offset[index]}"
@@ -91,11 +91,11 @@ class Records:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Contents:
-  """Each example is a string of bytes in memory: a cache of the other kinds.
+  """Examples in memory, as encoded bytes: a cache of the other kinds.
 
   Attributes:
     contents: [examples] objects, the encoded images.
-    origin: where they were read from.
+    origin: the examples that these are a cache of.
   """
 
   contents: np.ndarray
@@ -109,7 +109,7 @@ class Contents:
     return Contents(self.contents[indices], self.origin.take(indices))
 
   def place(self, index: int) -> str:
-    """Returns where an example stands, for a message."""
+    """Returns the place of an example, for a message."""
     return self.origin.place(index)
 
 
@@ -121,16 +121,16 @@ class EncodedSource(LabelledImages):
   """Encoded images with labels.
 
   Attributes:
-    examples: where each image is read from.
+    examples: the files, records or bytes that hold the images.
     labels: [num_examples] int32, in [0, num_classes).
-    class_names: one name a class.
+    class_names: one name per class.
     name: the data set's name, for messages and the run card.
-    channels: 1 (gray) or 3 (red, green, blue); what images are turned into.
-    content: what tells these images from others: a hash of names and sizes.
-    num_bytes: what the encoded images take, as far as is known.
+    channels: 1 (gray) or 3 (red, green, blue), whatever the files hold.
+    content: a hash that identifies the images, by their names and sizes.
+    num_bytes: the size of all encoded images, as far as it is known.
 
   Raises:
-    DataError: where they do not fit each other.
+    DataError: the attributes do not fit each other.
   """
 
   examples: Examples
@@ -147,7 +147,7 @@ class EncodedSource(LabelledImages):
     if len(self.examples) != len(self.labels):
       raise DataError(
         f"{self.name} has {len(self.examples)} images and {len(self.labels)}"
-        " labels; give one label an image"
+        " labels; give one label per image"
       )
     if self.channels not in (1, 3):
       raise DataError(
@@ -160,7 +160,7 @@ class EncodedSource(LabelledImages):
     return None, None, self.channels
 
   def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """ImageNet's mean and deviation, by which the paper normalises.
+    """Returns ImageNet's mean and deviation, by which the paper normalises.
 
     Returns:
       The means and the standard deviations, each [channels], in 0..255 units.
@@ -173,7 +173,7 @@ class EncodedSource(LabelledImages):
     )
 
   def fingerprint(self) -> str:
-    """SHA-256, in hexadecimal, of `content`, the labels and the class names."""
+    """Returns the SHA-256 of `content`, labels and class names, in hex."""
     digest = hashlib.sha256(
       repr((self.content, self.channels, self.class_names)).encode()
     )

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fashion-MNIST: 70,000 pictures of clothes, 28 by 28, in ten classes.
 
-The four files are looked for where they may be, downloaded where they are not,
-and checked against the MD5s that Fashion-MNIST's README lists.
+The four files are searched for in the usual places, downloaded if they are in
+none, and checked against the MD5s in Fashion-MNIST's README.
 
 Reference: Xiao et al. 2017, Fashion-MNIST: a Novel Image Dataset for
   Benchmarking Machine Learning Algorithms.
@@ -56,7 +56,7 @@ class File(NamedTuple):
   Attributes:
     name: of the gzipped file.
     gzip_md5: of the gzipped file, as Fashion-MNIST's README lists it.
-    content_md5: of what it unpacks to. Debian's package holds the same data
+    content_md5: of the unpacked file. Debian's package holds the same data
       gzipped with another header, and an unpacked file is as good.
   """
 
@@ -90,26 +90,26 @@ FILES = (
 
 
 def load(data_dir: str = "") -> tuple[Source, Source]:
-  """Loads Fashion-MNIST, from the first place that has it.
+  """Loads Fashion-MNIST from the first place that has it.
 
-  The places: `data_dir` and nothing else where it is given; else
+  If `data_dir` is given, that is the only place. If not, the places are
   `datasets/fashion-mnist` in the system's shared folders (Debian's package
   dataset-fashion-mnist puts it there), our cache, the network, and the Debian
   package from the machine's own package mirror, which needs no root.
 
   Args:
-    data_dir: the folder that holds the four files, gzipped or not; "" looks in
+    data_dir: the folder that holds the four files, gzipped or not; "" searches
       the usual places.
 
   Returns:
     The training source (60,000 examples) and the test source (10,000).
 
   Raises:
-    DataError: names the file that is missing or damaged, or, where no place
-      has the data, each remedy.
+    DataError: names the file that is missing or damaged; or the remedies, if no
+      place has the data.
   """
   if data_dir:
-    return _read_folder(os.path.expanduser(data_dir))
+    return _read_folder(data_dir)
   cache = cache_folder()
   for folder in (*_system_folders(), cache):
     if _missing_file(folder) is not None:
@@ -122,12 +122,12 @@ def load(data_dir: str = "") -> tuple[Source, Source]:
 
 
 def cache_folder() -> str:
-  """The folder that fetched files are kept in."""
+  """Returns the folder that fetched files are kept in."""
   return platformdirs.user_cache_dir("train_loop/fashion_mnist")
 
 
 def _system_folders() -> list[str]:
-  """Each share/datasets/fashion-mnist there may be, without repetition."""
+  """Returns each possible share/datasets/fashion-mnist once."""
   shares = os.environ.get("XDG_DATA_DIRS", "").split(os.pathsep)
   shares = [share for share in shares if os.path.isabs(share)]
   return [
@@ -137,7 +137,7 @@ def _system_folders() -> list[str]:
 
 
 def _find(folder: str, file: File) -> str | None:
-  """The path of a file in a folder, gzipped or not; None where it lacks."""
+  """Returns the path of a file in a folder, gzipped or not, or None."""
   for name in (file.name, file.name[: -len(".gz")]):
     path = os.path.join(folder, name)
     if os.path.isfile(path):
@@ -146,7 +146,7 @@ def _find(folder: str, file: File) -> str | None:
 
 
 def _missing_file(folder: str) -> str | None:
-  """The name of the first file that the folder lacks, or None."""
+  """Returns the name of the first file that the folder lacks, or None."""
   for file in FILES:
     if _find(folder, file) is None:
       return file.name
@@ -173,7 +173,7 @@ def _read_file(folder: str, file: File) -> np.ndarray:
     lack = f"lacks {file.name}" if os.path.isdir(folder) else "is not a folder"
     raise DataError(
       f"data_dir={folder} {lack}; get Fashion-MNIST's four files from"
-      f" {HOME_PAGE}, or leave data_dir out to have them found"
+      f" {HOME_PAGE}, or leave data_dir out to search the usual places"
     )
   try:
     found_md5 = _file_md5(path)
@@ -190,7 +190,7 @@ def _read_file(folder: str, file: File) -> np.ndarray:
   raise DataError(
     f"{path} is damaged or another file: its MD5 is {found_md5},"
     f" Fashion-MNIST's is {file.gzip_md5 if gzipped else file.content_md5};"
-    f" get it again from {HOME_PAGE}, or leave data_dir out to have it found"
+    f" get it again from {HOME_PAGE}, or leave data_dir out"
   ) from cause
 
 
@@ -203,7 +203,7 @@ def _file_md5(path: str) -> str:
 
 
 def _content_md5(array: np.ndarray) -> str:
-  """The MD5 of the unpacked IDX file that holds a uint8 array."""
+  """Returns the MD5 of the unpacked IDX file that holds a uint8 array."""
   header = struct.pack(f">HBB{array.ndim}I", 0, 0x08, array.ndim, *array.shape)
   digest = hashlib.md5(header, usedforsecurity=False)
   digest.update(array.data)
@@ -236,7 +236,7 @@ def _fetch(cache: str) -> tuple[Source, Source]:
 def _fetch_into(
   cache: str, fetch: Callable[[str], str]
 ) -> tuple[Source, Source]:
-  """Fetches into a scratch folder, checks, then moves file by file."""
+  """Fetches into a scratch folder, checks, then moves each file."""
   with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as scratch:
     folder = fetch(scratch)
     sources = _read_folder(folder)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The IDX file format, read strictly.
 
-IDX is the format of MNIST and of the data sets made in its likeness: two zero
-bytes, a byte that tells the type, a byte that tells the rank, the dimensions as
-32-bit integers, then the elements; all of it big-endian, often gzipped.
+IDX is the format of MNIST and of data sets modelled on it: two zero bytes, a
+byte for the type, a byte for the rank, the dimensions as 32-bit integers, then
+the elements; all of it big-endian, often gzipped.
 
 Reference: http://yann.lecun.com/exdb/mnist
 """
@@ -41,19 +41,19 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
   The file must hold the header, the elements that the header declares, and
   nothing else. A header that declares more than the file can hold is refused
-  before anything is allocated, and a gzip stream is never unpacked further than
-  one byte past the declared end.
+  before memory is allocated, and a gzip stream is unpacked to at most one byte
+  past the declared end.
 
   Args:
-    path: the file. Gzip is told by the content, not by the name.
+    path: the file. Gzip is recognised by the content, not by the name.
 
   Returns:
     The array, in the machine's byte order, shaped as the header says.
 
   Raises:
-    DataError: names the path and what is wrong with the file.
+    DataError: names the path and the fault in the file.
   """
-  # Anything else (a pipe, a device) could keep us waiting for ever.
+  # Reading anything else, such as a pipe, could wait for ever.
   if not os.path.isfile(path):
     raise DataError(f"{os.fspath(path)} is not a file")
   try:
@@ -73,7 +73,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 class _FormatError(Exception):
-  """What is wrong, before the path is known."""
+  """A fault in the file, raised where its path is not known."""
 
 
 def _read(file: BinaryIO | gzip.GzipFile, limit: int) -> np.ndarray:

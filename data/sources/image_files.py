@@ -1,8 +1,8 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Sources of image files: from a list of paths with labels.
+"""A source of image files, from a list of paths with labels.
 
-The list is read without opening a file: a million files take seconds.
+No file is opened for it, so that a million files take seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from data.sources.encoded import EncodedSource, Files
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 _THREADS = 16
 _CHUNK = 1000
-# Where asking for a file's size takes longer, it waits for a network.
+# A file system that takes longer to give a file's size is a network's.
 _LOCAL_SECONDS = 1e-4
 
 
@@ -40,14 +40,14 @@ def from_files(
   Args:
     paths: of the files, relative to root.
     labels: [files] int32, in [0, len(class_names)).
-    class_names: one name a class.
+    class_names: one name per class.
     root: the folder that the paths start from.
     name: the data set's name, for messages.
     channels: 1 or 3.
 
   Returns:
-    The source. Its fingerprint is that of the files' paths below root and
-    their sizes, so it is the same wherever the folder lies.
+    The source. Its fingerprint depends on the files' sizes and on their paths
+    below root, so it is the same wherever the folder lies.
 
   Raises:
     DataError: a file is missing or empty.
@@ -80,11 +80,10 @@ def from_files(
 
 
 def _all_sizes(paths: list[str]) -> Iterator[int | None]:
-  """Yields the files' sizes, None for one that is missing.
+  """Yields the files' sizes, and None for each that is missing.
 
-  A network's file system is asked by many threads at once, which wait together;
-  for a local one they would only be in each other's way, and take thrice as
-  long.
+  Many threads ask a network's file system at once, to wait together. On a local
+  one they would hinder each other and take three times as long.
   """
   start = time.perf_counter()
   first = _sizes(paths[:_CHUNK])
@@ -99,7 +98,7 @@ def _all_sizes(paths: list[str]) -> Iterator[int | None]:
 
 
 def _sizes(paths: list[str]) -> list[int | None]:
-  """Returns the files' sizes, None for one that is missing."""
+  """Returns the files' sizes, and None for each that is missing."""
   sizes: list[int | None] = []
   for path in paths:
     try:

@@ -1,11 +1,11 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of images, one folder a class.
+"""A folder of images, with a folder for each class.
 
     DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg (or validation, or test)
-    DIR/CLASS/*.jpg, of which a part is held out to evaluate
+    DIR/CLASS/*.jpg, a part of which is held out for evaluation
 
-Folders within a class's folder count as part of it.
+Images in folders within a class's folder belong to that class.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def load(
 
   Args:
     data_dir: the folder.
-    validation_fraction: of the training images, held out to evaluate, each
-      class in proportion; 0 where the folder has a part for that.
-    channels: 1 (gray) or 3 (RGB), what all images become.
+    validation_fraction: part of the training images that is held out for
+      evaluation, equally from each class; 0 if the folder has a part for that.
+    channels: 1 (gray) or 3 (RGB), which all images are converted to.
 
   Returns:
     The training source and the validation source; classes sorted by name.
@@ -48,7 +48,7 @@ def load(
     raise DataError(_remedy(data_dir, parts, validation_fraction))
   if len(parts) > 1:
     raise DataError(
-      f"{data_dir} has the folders {' and '.join(parts)}: leave one to evaluate"
+      f"{data_dir} has the folders {' and '.join(parts)}: keep one of them"
     )
   train = _load_part(train_dir, None, channels)
   if validation_fraction:
@@ -64,26 +64,26 @@ def _has_folder(data_dir: str, name: str) -> bool:
 def _remedy(data_dir: str, parts: list[str], fraction: float) -> str:
   if parts:
     return (
-      f"validation_fraction must be 0 where {data_dir} has the folder"
-      f" {parts[0]} to evaluate, got {fraction}"
+      f"validation_fraction must be 0 if {data_dir} has the folder {parts[0]}"
+      f" for evaluation, got {fraction}"
     )
   return (
     f"{data_dir} has no folder train beside one of {', '.join(VALIDATION)}: set"
-    " --validation_fraction, as in 0.1, to hold a part of its images out"
+    " --validation_fraction, as in 0.1, to evaluate a part of its images"
   )
 
 
 def _load_part(
   folder: str, class_names: tuple[str, ...] | None, channels: int
 ) -> EncodedSource:
-  """Loads the classes of a folder; all of `class_names` where it is given."""
+  """Loads the classes of a folder: those of `class_names`, if it is given."""
   found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
   names = class_names if class_names is not None else tuple(found)
   unknown = sorted(set(found) - set(names))
   if unknown:
     raise DataError(
-      f"{os.path.join(folder, unknown[0])} is a class that the training data"
-      f" have not: rename or remove it (classes: {_some(names)})"
+      f"{os.path.join(folder, unknown[0])} is no class of the training"
+      f" data: rename or remove it (classes: {_some(names)})"
     )
   paths: list[str] = []
   labels: list[int] = []
@@ -91,14 +91,14 @@ def _load_part(
     files = _image_paths(folder, name)
     if not files and class_names is None:
       raise DataError(
-        f"{os.path.join(folder, name)} holds no image ({' '.join(EXTENSIONS)}):"
-        " a folder is a class; remove it, or add images"
+        f"{os.path.join(folder, name)} holds no image ({' '.join(EXTENSIONS)})"
+        " but counts as a class: remove it, or add images"
       )
     paths += files
     labels += [label] * len(files)
   if not paths:
     raise DataError(
-      f"{folder} must hold a folder a class with images in them, got none"
+      f"{folder} must hold a folder of images for each class, got none"
     )
   return from_files(
     paths,
@@ -125,7 +125,7 @@ def _image_paths(root: str, class_name: str) -> list[str]:
         others += 1
   if others:
     logging.warning(
-      "%s: %d files without the ending of an image are left out", top, others
+      "%s: %d files without an image's ending are left out", top, others
     )
   return sorted(paths)
 

@@ -11,7 +11,7 @@ from data.fields import check, setting
 from data.names import DATASETS
 from data.sources.encoded import AnySource
 
-# The options that a data set uses; the others must be left out.
+# The options that each data set uses; the others must be left out.
 _FILES = ("data_dir", "validation_fraction", "image_channels")
 _USED = {
   "fashion_mnist": ("data_dir",),
@@ -93,7 +93,7 @@ def load(options: SourceOptions) -> tuple[AnySource, AnySource]:
     The training source and the test source.
 
   Raises:
-    DataError: the data are missing or damaged.
+    DataError: the data are missing, damaged or of the wrong kind.
   """
   kind, _, name = options.dataset.partition(":")
   data_dir = options.data_dir

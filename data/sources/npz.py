@@ -4,7 +4,7 @@
 
 The arrays may be called as Keras calls them (`x_train`, `y_train`, `x_test`,
 `y_test`), as MedMNIST does (`train_images`, `train_labels`, `test_images`,
-`test_labels`), or `images` and `labels`, of which a part is held out.
+`test_labels`), or `images` and `labels`, a part of which is held out.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _WHOLE = ("images", "labels")
 def load(
   path: str, *, validation_fraction: float = 0.0
 ) -> tuple[Source, Source]:
-  """Loads a NumPy archive. Pickled objects in it are refused, unread.
+  """Loads a NumPy archive, and refuses pickled objects without reading them.
 
   Args:
     path: the .npz file.
-    validation_fraction: of `images`, held out to evaluate, each class in
-      proportion; 0 where the archive has test arrays.
+    validation_fraction: part of `images` that is held out for evaluation,
+      equally from each class; 0 if the archive has test arrays.
 
   Returns:
     The training source and the test source.
 
   Raises:
-    DataError: names the file and what is wrong with it.
+    DataError: names the file and its fault.
   """
   if not path:
     raise DataError("data_dir must be given for dataset=npz: --data_dir=FILE")
@@ -52,7 +52,7 @@ def load(
     if set(names) <= set(found):
       if validation_fraction:
         raise DataError(
-          f"validation_fraction must be 0 where {path} has {names[2]}, got"
+          f"validation_fraction must be 0 if {path} has {names[2]}, got"
           f" {validation_fraction}"
         )
       return _pair([found[name] for name in names])
@@ -64,7 +64,7 @@ def load(
     )
   if not validation_fraction:
     raise DataError(
-      f"validation_fraction must be above 0 where {path} has no test arrays"
+      f"validation_fraction must be above 0 if {path} has no test arrays"
     )
   whole = arrays.from_arrays(found["images"], found["labels"], name="npz")
   return whole.split(validation_fraction)
@@ -74,7 +74,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   """Reads the arrays of a NumPy archive.
 
   An array that declares more bytes than the archive can hold is refused before
-  anything is allocated.
+  memory is allocated.
 
   Args:
     path: the .npz file.
@@ -83,7 +83,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     The arrays by name.
 
   Raises:
-    DataError: names the file and what is wrong with it.
+    DataError: names the file and its fault.
   """
   if not os.path.isfile(path):
     raise DataError(f"{os.fspath(path)} is missing or no file")
@@ -132,7 +132,7 @@ def _pair(found: list[np.ndarray]) -> tuple[Source, Source]:
   )
   if train.image_shape != test.image_shape:
     raise DataError(
-      f"images of npz must have one shape, got {train.image_shape} to train and"
-      f" {test.image_shape} to test"
+      f"images of npz must have one shape, got {train.image_shape} for training"
+      f" and {test.image_shape} for testing"
     )
   return train, test

@@ -1,15 +1,15 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""An index of TFRecord files: where each example begins, and its label.
+"""An index of TFRecord files: the place and the label of each example.
 
-TFRecord files can only be read in sequence. With the place of each record they
-can be read in any order, so that a run's order and its place in it are
-functions of the step, as for data in memory.
+TFRecord files by themselves can only be read in sequence. With an index they
+can be read in any order, so that the order of a run is a function of the step,
+as it is for data in memory.
 
-A record: length, uint64; checksum of the length, uint32; that many bytes, a
-serialised `tf.train.Example`; their checksum, uint32; all little-endian. The
-index is made from lengths and labels alone, so that of a file of images only
-a small part is read. Checksums are checked when images are read.
+A record is its length, uint64; the length's checksum, uint32; that many bytes,
+a serialised `tf.train.Example`; and their checksum, uint32; all little-endian.
+The index is made from lengths and labels alone, so that only a small part of a
+file of images is read. Checksums are checked when the images are read.
 
 Reference: tensorflow/core/lib/io/record_writer.h and
   tensorflow/core/example/example.proto; the wire format:
@@ -37,23 +37,23 @@ from data.sources import npz
 
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
-# Kinds of values of the wire format.
+# The kinds of value in the wire format.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 Buffer = Union[bytes, mmap.mmap]
-# Where something starts and ends.
+# The first byte, and the one after the last.
 Span = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Index:
-  """Where the examples of some TFRecord files stand.
+  """The places and labels of the examples in TFRecord files.
 
   Attributes:
-    sizes: [shards] int64, of the files in bytes.
-    shard: [examples] int32, the file that holds the example.
-    offset: [examples] int64, the byte where its record begins.
-    label: [examples] int64, as the file has it.
+    sizes: [shards] int64, the files' sizes in bytes.
+    shard: [examples] int32, the number of the file that holds the example.
+    offset: [examples] int64, the byte at which its record begins.
+    label: [examples] int64, as it is in the file.
   """
 
   sizes: np.ndarray
@@ -63,17 +63,17 @@ class Index:
 
 
 def of_shards(shards: Sequence[str], label_feature: str) -> Index:
-  """Returns the index of TFRecord files; kept in our cache for the next time.
+  """Returns the index of TFRecord files, and keeps it in our cache.
 
   Args:
     shards: the paths of the files.
     label_feature: the feature that holds the label, an integer.
 
   Returns:
-    The index, from the cache where no file has changed its size or its time.
+    The index; from the cache, if no file has changed its size or time.
 
   Raises:
-    DataError: names the file, the place and what is wrong there.
+    DataError: names the file, the place and the fault there.
   """
   stats = [os.stat(shard) for shard in shards]
   key = hashlib.sha256(repr((1, label_feature)).encode())
@@ -97,14 +97,14 @@ def of_shards(shards: Sequence[str], label_feature: str) -> Index:
 
 
 def build(shards: Sequence[str], label_feature: str) -> Index:
-  """Reads the places and labels of all records.
+  """Makes an index by reading all lengths and labels.
 
   Args:
     shards: the paths of the files.
     label_feature: the feature that holds the label, an integer.
 
   Raises:
-    DataError: names the file, the place and what is wrong there.
+    DataError: names the file, the place and the fault there.
   """
   sizes, numbers, offsets, labels = [], [], [], []
   for number, shard in enumerate(shards):
@@ -142,14 +142,14 @@ def write(path: str, index: Index) -> None:
 
 
 def read(path: str, sizes: np.ndarray) -> Index:
-  """Reads an index, and checks it against the sizes of its files.
+  """Reads an index, and checks it against its TFRecord files.
 
   Args:
     path: of the index.
-    sizes: [shards], of the files as they are now.
+    sizes: [shards], the files' sizes as they are now.
 
   Raises:
-    DataError: the index is missing, damaged, or that of other files.
+    DataError: the index is missing, damaged, or of other files.
   """
   found = npz.read_arrays(path)
   try:
@@ -185,26 +185,30 @@ def _check(index: Index, sizes: np.ndarray, path: str) -> None:
     return
   inside = (index.shard >= 0) & (index.shard < len(sizes))
   if not inside.all():
-    raise DataError(f"{path} is damaged: it names a file too many; delete it")
-  room = sizes[index.shard] - _HEADER.size - _FOOTER_BYTES
-  if not ((index.offset >= 0) & (index.offset <= room)).all():
-    raise DataError(f"{path} is damaged: a record lies outside; delete it")
+    raise DataError(
+      f"{path} is damaged: it names a file that does not exist; delete it"
+    )
+  last = sizes[index.shard] - _HEADER.size - _FOOTER_BYTES
+  if not ((index.offset >= 0) & (index.offset <= last)).all():
+    raise DataError(
+      f"{path} is damaged: a record is outside its file; delete it"
+    )
 
 
 def record_bytes(length: int) -> int:
-  """Returns the bytes that a record of content of that length takes."""
+  """Returns the size of a record whose content has `length` bytes."""
   return _HEADER.size + length + _FOOTER_BYTES
 
 
 def records(buffer: Buffer, name: str) -> Iterator[tuple[int, int, int]]:
-  """Yields the offset of each record, and where its content starts and ends.
+  """Yields each record's offset, and the start and end of its content.
 
   Args:
     buffer: the content of a TFRecord file.
     name: of the file, for messages.
 
   Raises:
-    DataError: a record goes on beyond the end of the file.
+    DataError: a record ends beyond the end of the file.
   """
   offset, size = 0, len(buffer)
   while offset < size:
@@ -215,7 +219,7 @@ def records(buffer: Buffer, name: str) -> Iterator[tuple[int, int, int]]:
     end = start + length
     if end + _FOOTER_BYTES > size:
       raise DataError(
-        f"{name} is truncated or no TFRecord file: its record at byte {offset}"
+        f"{name} is truncated or no TFRecord file: the record at byte {offset}"
         f" would end at {end + _FOOTER_BYTES}, the file at {size}"
       )
     yield offset, start, end
@@ -223,12 +227,12 @@ def records(buffer: Buffer, name: str) -> Iterator[tuple[int, int, int]]:
 
 
 def label_of(buffer: Buffer, start: int, end: int, feature: str) -> int:
-  """Returns the one integer of a feature of a serialised `tf.train.Example`.
+  """Returns the integer in a feature of a serialised `tf.train.Example`.
 
   Args:
     buffer: holds the example.
-    start: where it starts.
-    end: where it ends.
+    start: its first byte.
+    end: the byte after its last.
     feature: the feature's name.
 
   Raises:
@@ -256,7 +260,7 @@ def _one_integer(buffer: Buffer, entry: Span, feature: str) -> int:
         if kind == _VARINT:
           integers.append(first)
           continue
-        while first < last:  # Packed, as most writers have it.
+        while first < last:  # Packed, as by most writers.
           integer, first = _varint(buffer, first, last)
           integers.append(integer)
   if len(integers) != 1:
@@ -268,7 +272,7 @@ def _one_integer(buffer: Buffer, entry: Span, feature: str) -> int:
 
 
 def _messages(buffer: Buffer, span: Span, number: int) -> Iterator[Span]:
-  """Yields where each value of a field of messages or strings stands."""
+  """Yields the span of each value in a field of messages or strings."""
   for kind, value in _values(buffer, span, number):
     if kind == _BYTES:
       yield value
@@ -277,9 +281,9 @@ def _messages(buffer: Buffer, span: Span, number: int) -> Iterator[Span]:
 def _values(
   buffer: Buffer, span: Span, number: int
 ) -> Iterator[tuple[int, Span]]:
-  """Yields the kind and the place of each value of a message's field.
+  """Yields the kind and the span of each value in a field of a message.
 
-  In the place of a varint stands the integer itself, twice.
+  For a varint the span is the integer itself, twice.
   """
   place, end = span
   while place < end:
@@ -304,7 +308,7 @@ def _values(
 
 
 def _varint(buffer: Buffer, place: int, end: int) -> tuple[int, int]:
-  """Returns the integer, 7 bits a byte, and where it ends."""
+  """Returns the integer, 7 bits per byte, and the place after it."""
   integer = 0
   for shift in range(0, 70, 7):
     if place >= end:

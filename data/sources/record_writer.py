@@ -19,7 +19,7 @@ import tensorflow as tf
 from data.errors import DataError
 from data.sources import record_index, tfrecord
 
-# Small enough to be moved about, large enough to be read in long stretches.
+# Small enough to be copied around, large enough to be read in long stretches.
 SHARD_BYTES = 1 << 27
 
 
@@ -35,16 +35,16 @@ def write_part(
 
   Args:
     folder: an empty or new folder.
-    part: how the files' names begin.
+    part: the beginning of the files' names.
     examples: encoded images and labels.
-    class_names: one name a class.
-    shard_bytes: about what a file is to hold.
+    class_names: one name per class.
+    shard_bytes: the approximate size of a file.
 
   Returns:
     The number of examples.
 
   Raises:
-    DataError: there are none.
+    DataError: there are no examples.
     OSError: a file cannot be written.
   """
   shards = _Shards(folder, part, shard_bytes)
@@ -86,7 +86,7 @@ def _example(
 
 @contextlib.contextmanager
 def _os_errors() -> Iterator[None]:
-  """Raises TensorFlow's error of a file, as of a full disk, as an OSError."""
+  """Raises TensorFlow's errors about files, as of a full disk, as OSErrors."""
   try:
     yield
   except tf.errors.OpError as error:
@@ -95,7 +95,7 @@ def _os_errors() -> Iterator[None]:
 
 @dataclasses.dataclass
 class _Shards:
-  """Writes records into files of about one size, and notes where they stand."""
+  """Writes records into files of about one size, and notes their places."""
 
   folder: str
   part: str

@@ -45,13 +45,13 @@ class LabelledImages(abc.ABC):
     """Height, width and channels; None if an image must be decoded first."""
 
   def place(self, index: int) -> str:
-    """Returns where an example stands and its class, for a message."""
+    """Returns the place and the class of an example, for a message."""
     class_name = self.class_names[self.labels[index]]
     return f"{self._place(index)} (class {class_name})"
 
   @abc.abstractmethod
   def _place(self, index: int) -> str:
-    """Returns where an example stands."""
+    """Returns the place of an example: its file, or its number."""
 
   @abc.abstractmethod
   def take(self: Self, indices: Sequence[int] | np.ndarray) -> Self:
@@ -136,18 +136,18 @@ class LabelledImages(abc.ABC):
 class Source(LabelledImages):
   """Images in memory, checked once, when they enter.
 
-  The arrays are read-only: every reader sees the same data, and `fingerprint`
-  stays true. `data.sources.arrays.from_arrays` converts what is not in this
-  form yet.
+  The arrays are read-only, so that every reader sees the same data and
+  `fingerprint` stays true. `data.sources.arrays.from_arrays` converts arrays
+  of another form.
 
   Attributes:
     images: [num_examples, height, width, channels] uint8.
     labels: [num_examples] int32, in [0, num_classes).
-    class_names: one name a class.
+    class_names: one name per class.
     name: the data set's name, for messages and the run card.
 
   Raises:
-    DataError: where the arrays have another form.
+    DataError: the arrays have another form.
 
   >>> source = Source(
   ...   images=np.zeros([2, 8, 8, 1], np.uint8),
@@ -185,7 +185,7 @@ class Source(LabelledImages):
     if len(images) != len(labels):
       raise DataError(
         f"{self.name} has {len(images)} images and {len(labels)} labels;"
-        " give one label an image"
+        " give one label per image"
       )
     check_labels(labels, len(self.class_names), self.name)
     object.__setattr__(self, "images", _read_only(images))
@@ -207,10 +207,11 @@ class Source(LabelledImages):
     )
 
   def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Per-channel mean and standard deviation of the pixels.
+    """Returns the mean and standard deviation of each channel's pixels.
 
-    Exact, from a histogram of the 256 values, so the same on every machine.
-    A channel that is constant has the deviation 1: normalising by it leaves 0.
+    They are exact, from a histogram of the 256 values, and so the same on every
+    machine. The deviation of a constant channel is 1, so that normalising gives
+    0.
 
     Returns:
       The means and the standard deviations, each [channels], in 0..255 units.
@@ -229,7 +230,7 @@ class Source(LabelledImages):
     return tuple(means), tuple(deviations)
 
   def fingerprint(self) -> str:
-    """SHA-256, in hexadecimal, of the shape, images, labels and class names."""
+    """Returns the SHA-256 of shape, images, labels and class names, in hex."""
     digest = hashlib.sha256(
       repr((self.images.shape, self.class_names)).encode()
     )
@@ -239,7 +240,11 @@ class Source(LabelledImages):
 
 
 def require_folder(data_dir: str, dataset: str) -> None:
-  """Raises a DataError unless data_dir is a folder."""
+  """Checks that data_dir is a folder.
+
+  Raises:
+    DataError: it is not given, or no folder.
+  """
   if not data_dir:
     raise DataError(
       f"data_dir must be given for dataset={dataset}: --data_dir=DIR"
@@ -249,7 +254,11 @@ def require_folder(data_dir: str, dataset: str) -> None:
 
 
 def check_labels(labels: np.ndarray, num_classes: int, name: str) -> None:
-  """Raises a DataError unless each label is in [0, num_classes)."""
+  """Checks that each label is in [0, num_classes).
+
+  Raises:
+    DataError: names the first label that is not, and its example.
+  """
   outside = (labels < 0) | (labels >= num_classes)
   if outside.any():
     example = int(np.argmax(outside))

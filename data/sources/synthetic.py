@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A learnable problem made from a seed: no file, no download."""
+"""A learnable problem made from a seed, without a file or a download."""
 
 from __future__ import annotations
 
@@ -21,26 +21,25 @@ def make(
   seed: int = 0,
   num_test_examples: int | None = None,
 ) -> tuple[Source, Source]:
-  """Makes noisy pictures of one fixed template a class.
+  """Makes noisy pictures of one fixed template per class.
 
   Pixel = 128 + template[label] + noise, rounded and clipped to 0..255. A
-  template is smooth (blocks of a quarter of the side), so that small shifts
-  keep an image within its class. The classes are balanced to within one
-  example, and the test set has the templates of the training set and noise of
-  its own.
+  template is smooth (blocks of a quarter of the side), so that a slightly
+  shifted image still looks like its class. The sizes of the classes differ by
+  at most one, and the test set has the same templates and noise of its own.
 
   Args:
     num_examples: training examples, at least 1.
     image_shape: (height, width, channels).
     num_classes: at least 1.
-    seed: another seed is another problem.
-    num_test_examples: a quarter of `num_examples`, but at least 1, where None.
+    seed: of templates, labels and noise.
+    num_test_examples: at least 1; None is a quarter of `num_examples`.
 
   Returns:
     The training source and the test source.
 
   Raises:
-    DataError: where a number is below 1.
+    DataError: a number is below 1.
   """
   if num_test_examples is None:
     num_test_examples = max(1, num_examples // 4)
@@ -65,7 +64,7 @@ def _templates(
   image_shape: tuple[int, int, int],
   seed: np.random.SeedSequence,
 ) -> np.ndarray:
-  """Random signs in a 4 by 4 grid, blown up to the image's size."""
+  """Returns random signs in a 4 by 4 grid, enlarged to the image's size."""
   height, width, channels = image_shape
   signs = np.random.default_rng(seed).choice(
     np.array([-1, 1], np.float32), (num_classes, 4, 4, channels)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A data set of TensorFlow Datasets (the extra `[tfds]`).
 
-Its TFRecord files are read as ours are: in any order, with our own index.
+Its TFRecord files are read like ours: in any order, with our own index.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ def load(
   validation_fraction: float = 0.0,
   channels: int = 3,
 ) -> tuple[EncodedSource, EncodedSource]:
-  """Loads a data set, which is downloaded and prepared where it is not yet.
+  """Loads a data set, and downloads and prepares it if that is not done yet.
 
   Args:
-    name: as TensorFlow Datasets has it: "cifar10", "my_data/config:1.0.0".
+    name: the name in TensorFlow Datasets: "cifar10", "my_data/config:1.0.0".
     data_dir: its folder; "" is TensorFlow Datasets' own.
-    validation_fraction: of the split train, held out to evaluate, each class in
-      proportion; 0 where there is a split validation or test.
-    channels: 1 (gray) or 3 (RGB), what all images become.
+    validation_fraction: part of the split train that is held out for
+      evaluation, equally from each class; 0 if there is a split validation or
+      test.
+    channels: 1 (gray) or 3 (RGB), which all images are converted to.
 
   Returns:
     The training source and the validation source.
 
   Raises:
-    DataError: it is not installed, there is no such data set, or it is not one
-      of images with one label each in TFRecord files.
+    DataError: TensorFlow Datasets is not installed, has no such data set, or it
+      does not hold images with one label each in TFRecord files.
   """
   try:
     import tensorflow_datasets as tfds
@@ -64,7 +65,7 @@ def load(
     return train.split(validation_fraction)
   if not parts:
     raise DataError(
-      f"validation_fraction must be above 0 where tfds:{name} has no split"
+      f"validation_fraction must be above 0 if tfds:{name} has no split"
       f" {' or '.join(_VALIDATION)}"
     )
   return train, _source(builder, parts[0], channels)

@@ -44,15 +44,15 @@ def load(
   Args:
     data_dir: the folder.
     label_offset: the label of the first class; 1 in ImageNet's files.
-    validation_fraction: of the training examples, held out to evaluate, each
-      class in proportion; 0 where there are files for that.
-    channels: 1 (gray) or 3 (RGB), what all images become.
+    validation_fraction: part of the training examples that is held out for
+      evaluation, equally from each class; 0 if there are files for that.
+    channels: 1 (gray) or 3 (RGB), which all images are converted to.
 
   Returns:
     The training source and the validation source.
 
   Raises:
-    DataError: names the file and what is wrong with it.
+    DataError: names the file and its fault.
   """
   require_folder(data_dir, "tfrecord")
   train_shards = find_shards(data_dir, TRAIN)
@@ -63,8 +63,8 @@ def load(
   parts = [part for part in VALIDATION if find_shards(data_dir, part)]
   if bool(parts) == bool(validation_fraction):
     raise DataError(
-      f"validation_fraction must be 0 where {data_dir} has files to evaluate"
-      f" ({', '.join(VALIDATION)}), and above 0 where it has none, got"
+      f"validation_fraction must be 0 if {data_dir} has files for evaluation"
+      f" ({', '.join(VALIDATION)}), and above 0 if it has none, got"
       f" {validation_fraction}"
     )
   if validation_fraction:
@@ -79,7 +79,7 @@ def find_shards(folder: str, part: str) -> list[str]:
   """Returns the paths of a part's TFRecord files, in order.
 
   Raises:
-    DataError: one of those that the names count is missing.
+    DataError: a file is missing from those that the names count.
   """
   pattern = re.compile(re.escape(part) + r"(-\d+-of-\d+)?(\.tfrecords?)?$")
   names = sorted(
@@ -93,25 +93,33 @@ def find_shards(folder: str, part: str) -> list[str]:
     missing = set(range(total)) - {int(number) for number, _ in numbers}
     if missing or len(names) != total:
       raise DataError(
-        f"{folder} must hold {total} files of {part}, got {len(names)}"
+        f"{folder} must hold {total} {part} files, got {len(names)}"
         + (f": number {min(missing)} is missing" if missing else "")
       )
   return [os.path.join(folder, name) for name in names]
 
 
 def index_path(folder: str, part: str) -> str:
-  """Returns where `--mode=convert` puts the index of a part."""
+  """Returns the path at which `--mode=convert` writes the index of a part."""
   return os.path.join(folder, f"{part}.index.npz")
 
 
 def read_index(folder: str, part: str, shards: Sequence[str]) -> Index:
-  """Reads the index that stands beside a part's files, and checks it."""
+  """Reads the index beside a part's files, and checks it against them.
+
+  Raises:
+    DataError: the index is missing, damaged, or of other files.
+  """
   sizes = np.array([os.path.getsize(shard) for shard in shards], np.int64)
   return record_index.read(index_path(folder, part), sizes)
 
 
 def read_class_names(path: str) -> tuple[str, ...] | None:
-  """Returns the names of the classes, one a line, or None without a file."""
+  """Reads the names of the classes, one per line; None if there is no file.
+
+  Raises:
+    DataError: the file is not a list of different names in UTF-8.
+  """
   try:
     with open(path, encoding="utf-8") as file:
       names = tuple(file.read().splitlines())
@@ -120,7 +128,7 @@ def read_class_names(path: str) -> tuple[str, ...] | None:
   except UnicodeDecodeError as error:
     raise DataError(f"{path} must be UTF-8: {error}") from error
   if not names or not all(names) or len(set(names)) != len(names):
-    raise DataError(f"{path} must hold one name a line, each once")
+    raise DataError(f"{path} must hold one name per line, each once")
   return names
 
 
@@ -139,26 +147,26 @@ def from_index(
   Args:
     shards: the files.
     index: of these files.
-    class_names: one name a class; None names them "0", "1", ...
+    class_names: one name per class; None names them "0", "1", ...
     name: the data set's name, for messages.
     channels: 1 or 3.
     label_offset: the label of the first class.
     image_feature: the feature that holds the encoded image.
 
   Raises:
-    DataError: a label is out of range.
+    DataError: there is no record, or a label is out of range.
   """
   labels = index.label - label_offset
   if not len(labels):
-    raise DataError(f"{shards[0]} and what goes with it hold no record")
+    raise DataError(f"{shards[0]} and the files beside it hold no record")
   limit = len(class_names) if class_names else _MAX_CLASSES
   if labels.min() < 0 or labels.max() >= limit:
     outside = int(np.argmax((labels < 0) | (labels >= limit)))
     raise DataError(
       f"{shards[index.shard[outside]]}: labels must be in [{label_offset},"
       f" {limit + label_offset}), got {index.label[outside]} at byte"
-      f" {index.offset[outside]}; label_offset={label_offset} is what the first"
-      " class is called, 1 in ImageNet's files"
+      f" {index.offset[outside]}; label_offset={label_offset} is the label of"
+      " the first class, 1 in ImageNet's files"
     )
   if class_names is None:
     class_names = tuple(str(n) for n in range(int(labels.max()) + 1))
