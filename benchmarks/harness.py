@@ -479,7 +479,7 @@ class Report:
       "benchmark": benchmark,
       "command": f"python -m benchmarks.{benchmark} {arguments}".rstrip(),
       "commit": commit(),
-      "date": now.isoformat(sep=" ", timespec="minutes"),
+      "date": f"{now:%Y-%m-%d %H:%M} UTC",
       "options": vars(options),
       "machine": machine,
       "sections": {},

@@ -68,8 +68,8 @@ def _benchmark(content: Record) -> Iterator[str]:
   yield f"```sh\n{content['command']}\n```"
   yield (
     f"Commit {content['commit']}, {content['date']}. A float32 matrix product"
-    f" reaches {machine['peak_flops'] / 1e9:.0f} GFLOP/s. Each figure is the"
-    f" median of {content['options']['rounds']} measurements."
+    f" reaches {machine['peak_flops'] / 1e9:.0f} GFLOP/s. Figures are"
+    f" medians; rounds: {content['options']['rounds']}."
   )
   sections = content["sections"]
   if len(sections) > 1 and len(set(map(_names, sections.values()))) == 1:

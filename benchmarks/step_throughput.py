@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import contenders, harness
+from benchmarks import cases, contenders, harness
 from benchmarks.harness import Column, Contender
 
 CASES = ("resnet20", "resnet50", "fashion_mnist")
@@ -49,6 +49,18 @@ def entrants(precision: str, jit_compile: str) -> list[Contender]:
     contenders.torch(tuned),
     contenders.torch(tuned, compile=True),
   ]
+
+
+def heading(name: str, batch_size: int | None) -> str:
+  """Returns the heading of a case's table.
+
+  Args:
+    name: of the case.
+    batch_size: images per step; None is the case's own.
+  """
+  case = cases.CASES[name]
+  height, width, _ = case.image_shape
+  return f"{name}, {height} x {width}, batch {batch_size or case.batch_size}"
 
 
 def add_cases(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +113,9 @@ def main() -> None:
       [f"--case={case}", *arguments],
       rounds=options.rounds,
     )
-    report.section(case, runs, COLUMNS, ours=contenders.OURS)
+    report.section(
+      heading(case, options.batch_size), runs, COLUMNS, ours=contenders.OURS
+    )
 
 
 if __name__ == "__main__":

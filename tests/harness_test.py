@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from benchmarks import harness
+from benchmarks import harness, step_throughput
 from benchmarks.harness import ChildFailed, Column, Contender, Runs
 
 PEER = """
@@ -214,7 +214,7 @@ def test_json_holds_every_measurement(tmp_path, monkeypatch, capsys):
   assert found["options"] == {"rounds": 3, "json": str(file)}
   assert found["command"] == "python -m benchmarks.speed '--cases=a b'"
   assert found["commit"] == "1234567"
-  datetime.datetime.fromisoformat(found["date"])
+  datetime.datetime.strptime(found["date"], "%Y-%m-%d %H:%M UTC")
   assert list(found["sections"]) == ["small", "large"]
   small = found["sections"]["small"]
   assert [Column(**column) for column in small["columns"]] == [
@@ -278,6 +278,12 @@ def test_the_commit_says_whether_files_were_changed(tmp_path, monkeypatch):
 )
 def test_only_a_json_object_is_a_record(line, record):
   assert harness.parse_record(line) == record
+
+
+def test_a_table_names_image_and_batch_size():
+  heading = step_throughput.heading
+  assert heading("resnet20", None) == "resnet20, 32 x 32, batch 128"
+  assert heading("resnet50", 64) == "resnet50, 128 x 128, batch 64"
 
 
 def test_last_line():

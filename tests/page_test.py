@@ -42,7 +42,7 @@ def written(tmp_path, monkeypatch):
 
 def test_a_page_from_a_benchmarks_json(written, monkeypatch, capsys):
   content = json.loads(written.read_text(encoding="utf-8"))
-  content["date"] = "2026-11-27 13:20+00:00"
+  content["date"] = "2026-11-27 13:20 UTC"
   written.write_text(json.dumps(content), encoding="utf-8")
   capsys.readouterr()
   monkeypatch.setattr(page.sys, "argv", ["page", str(written)])
@@ -61,8 +61,8 @@ PAGE = """\
 python -m benchmarks.speed --rounds=2
 ```
 
-Commit 1234567, 2026-11-27 13:20+00:00. A float32 matrix product reaches 440 \
-GFLOP/s. Each figure is the median of 2 measurements.
+Commit 1234567, 2026-11-27 13:20 UTC. A float32 matrix product reaches 440 \
+GFLOP/s. Figures are medians; rounds: 2.
 
 |        |   tiny, images/s |   ours / this |   big, images/s |   ours / this |
 |:-------|-----------------:|--------------:|----------------:|--------------:|
@@ -91,7 +91,7 @@ GFLOP/s. Each figure is the median of 2 measurements.
 @pytest.mark.parametrize(
   "changes, what",
   [
-    ({"date": "2026-11-28 01:00+00:00"}, "date"),
+    ({"date": "2026-11-28 01:00 UTC"}, "date"),
     ({"machine": {**MACHINE, "name": "6502, 2 cores"}}, "machine"),
     ({"machine": {**MACHINE, "python": "3.12.0"}}, "versions"),
   ],
