@@ -13,7 +13,7 @@ import tensorflow as tf
 from tests import tiny
 from train_loop import config as config_lib
 from train_loop import failures, loop, step
-from train_loop import run_steps as run_steps_lib
+from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
 
 RATE = 0.02
@@ -41,7 +41,7 @@ def make(optimizer, **changes):
 
 def train(config, state, *, batches):
   """Takes a step on each batch, in one traced function; returns the losses."""
-  schedule = run_steps_lib.make_schedule(config)
+  schedule = make_schedule(config)
   run = tf.function(
     lambda batch: step.train_step(state, batch, config, schedule=schedule)
   )
@@ -116,7 +116,7 @@ def test_the_rate_is_the_schedules(tfa):
 def test_an_overflow_leaves_everything(tfa):
   config = tiny.config(optimizer="tfa/AdamW", precision="mixed_float16")
   state = TrainState(tiny.model(dtype="mixed_float16"), config)
-  schedule = run_steps_lib.make_schedule(config)
+  schedule = make_schedule(config)
   variables = [*state.model.variables, *state.slots[0]]
   before = tiny.values(variables)
   batch = {**tiny.batch(), "image": tf.fill([32, *tiny.SHAPE], np.inf)}

@@ -178,7 +178,7 @@ def test_what_comes_before_tensorflow_does_not_import_it():
   ]
   workdir = ("run_card", "metrics_file", "writing")
   modules += [f"train_loop.workdir.{name}" for name in workdir]
-  modules += ["train_loop", "train_loop.main", "data"]
+  modules += ["train_loop", "train_loop.main", "tricks", "data"]
   code = (
     f"import importlib, sys\nfor name in {modules}:\n"
     "  importlib.import_module(name)\n"

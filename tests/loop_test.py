@@ -13,6 +13,7 @@ import tensorflow as tf
 from tests import events, tiny
 from train_loop import Diverged, Stopped, evaluation, train_and_evaluate
 from train_loop import run_steps as run_steps_lib
+from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
 from train_loop.workdir import metrics_file
 
@@ -132,7 +133,9 @@ def test_evaluating_nothing_is_refused():
 def test_a_whole_run_is_one_trace_and_a_second_names_what_changed():
   config = tiny.config()
   state = TrainState(tiny.model(), config)
-  run_steps = run_steps_lib.make_run_steps(state, config)
+  run_steps = run_steps_lib.make_run_steps(
+    state, config, schedule=make_schedule(config)
+  )
   iterator = iter(tiny.dataset().repeat())
   for count in (1, 2, 5):
     run_steps(iterator, tf.constant(count))
@@ -169,7 +172,7 @@ def test_xla_compiles_the_whole_step_of_one_device(image_size):
     config = tiny.config(jit_compile=jit_compile, mixup_alpha=0.2)
     state = TrainState(any_size_model(), config)
     run_steps = run_steps_lib.make_run_steps(
-      state, config, image_size=image_size
+      state, config, schedule=make_schedule(config), image_size=image_size
     )
     iterator = iter(tiny.dataset().repeat())
     run_steps(iterator, tf.constant(3))

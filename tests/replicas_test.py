@@ -14,6 +14,7 @@ from tests import tiny
 from train_loop import run_steps as run_steps_lib
 from train_loop import train_and_evaluate
 from train_loop.models.batch_norm import BatchNorm
+from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
 
 
@@ -56,7 +57,7 @@ def test_two_replicas_equal_one(strategy, image_size, jit_compile):
     with scope.scope():
       state = TrainState(model_without_statistics(), config)
       run_steps = run_steps_lib.make_run_steps(
-        state, config, image_size=image_size
+        state, config, schedule=make_schedule(config), image_size=image_size
       )
       run(scope, run_steps, batches)
     results.append(tiny.values([*state.parameters, state.window.loss]))
@@ -68,7 +69,9 @@ def test_replicas_hold_the_same_bits_statistics_too(strategy):
   config = tiny.config(ema_decay=0.9)
   with strategy.scope():
     state = TrainState(tiny.model(), config)
-    run_steps = run_steps_lib.make_run_steps(state, config)
+    run_steps = run_steps_lib.make_run_steps(
+      state, config, schedule=make_schedule(config)
+    )
     run(strategy, run_steps, [tiny.batch(seed=s) for s in range(4)])
   variables = [*state.parameters, *state.statistics, *state.averages]
   first, second = copies(strategy, variables)
@@ -93,7 +96,9 @@ def test_synchronised_batch_norm_equals_one_replica(strategy):
       state = TrainState(model(), config)
       run(
         scope,
-        run_steps_lib.make_run_steps(state, config),
+        run_steps_lib.make_run_steps(
+          state, config, schedule=make_schedule(config)
+        ),
         [tiny.batch(seed=s) for s in range(3)],
       )
     results.append(tiny.values(state.averaged))
@@ -118,7 +123,9 @@ def test_an_overflow_on_any_replica_skips_the_update_on_all(
   with strategy.scope():
     state = TrainState(tiny.model(dtype="mixed_float16"), config)
     state.loss_scale.value.assign(256.0)  # No gradient of `good` overflows.
-    run_steps = run_steps_lib.make_run_steps(state, config)
+    run_steps = run_steps_lib.make_run_steps(
+      state, config, schedule=make_schedule(config)
+    )
     run(strategy, run_steps, [good])
     slots = itertools.chain(*state.slots)
     variables = [*state.averaged, *slots, *state.averages]

@@ -17,7 +17,7 @@ keras_schedules = tf.keras.optimizers.schedules
 
 
 def rates(schedule, steps):
-  return np.array([schedule(int(step)).numpy() for step in steps])
+  return np.array([schedule(int(step)) for step in steps])
 
 
 def reference_decay(name, u, span, peak):
@@ -80,8 +80,8 @@ def test_warmup_ends_at_the_peak_and_cosine_at_zero_exactly():
   peak = np.float32(0.3)
   found = rates(schedule, [9, 10, 14, 15, 100, 101, 10**9])
   np.testing.assert_array_equal(found, [peak, peak, peak, peak, 0, 0, 0])
-  assert 0 < schedule(99).numpy() < peak / 1000
-  assert schedule(0).numpy() == pytest.approx(0.03)
+  assert 0 < schedule(99) < peak / 1000
+  assert schedule(0) == pytest.approx(0.03)
 
 
 def test_warmup_of_no_steps_is_the_identity():
@@ -263,3 +263,31 @@ def make(**changes):
 def test_argument_out_of_range_is_named(call, message):
   with pytest.raises(ValueError, match=message):
     call()
+
+
+@pytest.mark.parametrize("name", schedules.SCHEDULES)
+@pytest.mark.parametrize("mode", modes.MODES)
+def test_numpy_in_gives_what_tensorflow_computes(name, mode):
+  schedule = schedules.make_schedule(
+    name,
+    peak_learning_rate=0.4,
+    total_steps=60,
+    warmup_steps=7,
+    warmup_learning_rate=0.01,
+    hold_steps=5,
+    boundary_steps=[30, 40],
+  )
+  steps = np.arange(65)
+  rates = schedules.learning_rates(schedule, 65)
+  assert (rates.dtype, rates.shape) == (np.float32, (65,))
+  # A cosine of NumPy's may differ from TensorFlow's in its last bit.
+  np.testing.assert_allclose(
+    rates, modes.run(schedule, mode, steps), rtol=2e-7, atol=1e-12
+  )
+  assert [schedule(step) for step in range(65)] == rates.tolist()
+  assert isinstance(schedule(3), np.float32)
+
+
+def test_learning_rates_of_no_step_are_refused():
+  with pytest.raises(ValueError, match="total_steps must be >= 1, got 0"):
+    schedules.learning_rates(schedules.constant(0.1), 0)

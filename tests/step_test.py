@@ -14,6 +14,7 @@ from tests import tiny
 from train_loop import run_steps as run_steps_lib
 from train_loop import step
 from train_loop.config import OPTIMIZERS
+from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
 
 MODES = {
@@ -34,7 +35,7 @@ def make(**changes):
   """Returns state, config and a `train_step` that takes only a batch."""
   config = tiny.config(**changes)
   state = TrainState(tiny.model(dtype=config.precision.precision), config)
-  schedule = run_steps_lib.make_schedule(config)
+  schedule = make_schedule(config)
   return (
     state,
     config,
@@ -244,7 +245,7 @@ def test_a_layer_may_branch_in_python():
   x = tf.keras.layers.Flatten()(Switch()(images - 128.0))
   model = tf.keras.Model(images, tf.keras.layers.Dense(tiny.NUM_CLASSES)(x))
   state = TrainState(model, config)
-  run_steps_lib.make_run_steps(state, config)(
+  run_steps_lib.make_run_steps(state, config, schedule=make_schedule(config))(
     iter(tiny.dataset()), tf.constant(2)
   )
   assert int(state.step) == 2
@@ -417,7 +418,7 @@ def test_stochastic_depth_trains_and_counts_its_calls(
   )
   model = tiny.model(dtype=config.precision.precision, drop_probability=0.3)
   state = TrainState(model, config)
-  schedule = run_steps_lib.make_schedule(config)
+  schedule = make_schedule(config)
   run = tf.function(
     lambda b: step.train_step(state, b, config, schedule=schedule)
   )

@@ -21,6 +21,7 @@ from train_loop import evaluation, machine, step
 from train_loop import run_steps as run_steps_lib
 from train_loop.config import ConfigError
 from train_loop.failures import Diverged, Stopped, input_failures
+from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
 from train_loop.workdir import checkpoints, metrics_file, run_card, tensorboard
 from train_loop.workdir import reporter as reporter_lib
@@ -115,7 +116,11 @@ def train_and_evaluate(
     _run(
       state,
       functools.partial(
-        run_steps_lib.make_run_steps, state, config, teacher=teacher
+        run_steps_lib.make_run_steps,
+        state,
+        config,
+        schedule=make_schedule(config),
+        teacher=teacher,
       ),
       iter(batches),
       evaluate,

@@ -8,7 +8,6 @@ from typing import Any, Callable
 
 import tensorflow as tf
 
-import tricks
 from train_loop import config as config_lib
 from train_loop import step
 from train_loop.state import TrainState
@@ -48,6 +47,7 @@ def make_run_steps(
   state: TrainState,
   config: config_lib.TrainConfig,
   *,
+  schedule: step.Schedule,
   teacher: tf.keras.Model | None = None,
   image_size: int | None = None,
 ) -> Callable[[Any, tf.Tensor], None]:
@@ -56,6 +56,7 @@ def make_run_steps(
   Args:
     state: the run's variables.
     config: the hyperparameters.
+    schedule: from the step to the learning rate.
     teacher: for distillation.
     image_size: the height that images are resized to; None leaves them.
 
@@ -64,7 +65,6 @@ def make_run_steps(
     scalar integer tensor.
   """
   strategy = tf.distribute.get_strategy()
-  schedule = make_schedule(config)
   one_trace = OneTrace("run_steps")
 
   def replica_step(batch: step.Batch) -> None:
@@ -72,7 +72,7 @@ def make_run_steps(
       state,
       batch,
       config,
-      schedule=schedule,
+      schedule=step.unconverted(schedule),
       teacher=teacher,
       image_size=image_size,
     )
@@ -93,21 +93,3 @@ def make_run_steps(
       strategy.run(replica_step, args=(next(iterator),))
 
   return run_steps
-
-
-def make_schedule(config: config_lib.TrainConfig) -> step.Schedule:
-  """Returns the learning rate as a function of the step."""
-  schedule = tricks.make_schedule(
-    config.schedule.schedule,
-    peak_learning_rate=tricks.scale_learning_rate(
-      config.schedule.base_learning_rate, config.loop.global_batch_size
-    ),
-    total_steps=config.loop.total_steps,
-    warmup_steps=config.schedule.warmup_steps,
-    warmup_learning_rate=config.schedule.warmup_learning_rate,
-    hold_steps=config.schedule.hold_steps,
-    boundary_steps=config.schedule.boundary_steps,
-    decay_factor=config.schedule.decay_factor,
-    polynomial_power=config.schedule.polynomial_power,
-  )
-  return step.unconverted(schedule)

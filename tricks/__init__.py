@@ -29,30 +29,39 @@ their file are re-exported here too, so import others from such a file as
 `from tricks.mixup import blend`.
 """
 
-from tricks.cutmix import cutmix
-from tricks.distillation import distillation_loss
-from tricks.ema import ema, ema_decay_at
-from tricks.flip_tta import flip_tta
-from tricks.label_smoothing import paper_smoothing, smooth_labels
-from tricks.linear_scaling import scale_learning_rate
-from tricks.mixup import blend, mixup, sample_lam
-from tricks.optimizers import OPTIMIZERS, Optimizer, make_optimizer
-from tricks.precision import (
-  PRECISIONS,
-  LossScale,
-  all_finite,
-  next_loss_scale,
-  policy_name,
-)
-from tricks.schedules import (
-  SCHEDULES,
-  Schedule,
-  make_schedule,
-  warmup_hold_cosine,
-)
-from tricks.stochastic_depth import drop_probabilities, stochastic_depth
-from tricks.weight_decay import decay_mask, l2_gradient
-from tricks.zero_gamma import zero_gamma
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+  from tricks.cutmix import cutmix
+  from tricks.distillation import distillation_loss
+  from tricks.ema import ema, ema_decay_at
+  from tricks.flip_tta import flip_tta
+  from tricks.label_smoothing import paper_smoothing, smooth_labels
+  from tricks.linear_scaling import scale_learning_rate
+  from tricks.mixup import blend, mixup, sample_lam
+  from tricks.optimizers import OPTIMIZERS, Optimizer, make_optimizer
+  from tricks.precision import (
+    PRECISIONS,
+    LossScale,
+    all_finite,
+    next_loss_scale,
+    policy_name,
+  )
+  from tricks.schedules import (
+    SCHEDULES,
+    Schedule,
+    learning_rates,
+    make_schedule,
+    warmup_hold_cosine,
+  )
+  from tricks.stochastic_depth import drop_probabilities, stochastic_depth
+  from tricks.weight_decay import decay_mask, l2_gradient
+  from tricks.zero_gamma import zero_gamma
 
 __all__ = [
   "OPTIMIZERS",
@@ -71,6 +80,7 @@ __all__ = [
   "ema_decay_at",
   "flip_tta",
   "l2_gradient",
+  "learning_rates",
   "make_optimizer",
   "make_schedule",
   "mixup",
@@ -84,3 +94,62 @@ __all__ = [
   "warmup_hold_cosine",
   "zero_gamma",
 ]
+
+# The file of each name.
+_FILES = {
+  "cutmix": "cutmix",
+  "distillation_loss": "distillation",
+  "ema": "ema",
+  "ema_decay_at": "ema",
+  "flip_tta": "flip_tta",
+  "paper_smoothing": "label_smoothing",
+  "smooth_labels": "label_smoothing",
+  "scale_learning_rate": "linear_scaling",
+  "blend": "mixup",
+  "mixup": "mixup",
+  "sample_lam": "mixup",
+  "OPTIMIZERS": "optimizers",
+  "Optimizer": "optimizers",
+  "make_optimizer": "optimizers",
+  "PRECISIONS": "precision",
+  "LossScale": "precision",
+  "all_finite": "precision",
+  "next_loss_scale": "precision",
+  "policy_name": "precision",
+  "SCHEDULES": "schedules",
+  "Schedule": "schedules",
+  "learning_rates": "schedules",
+  "make_schedule": "schedules",
+  "warmup_hold_cosine": "schedules",
+  "drop_probabilities": "stochastic_depth",
+  "stochastic_depth": "stochastic_depth",
+  "decay_mask": "weight_decay",
+  "l2_gradient": "weight_decay",
+  "zero_gamma": "zero_gamma",
+}
+
+
+class _Package(types.ModuleType):
+  """Loads a file when its first name is used: to import tricks is cheap.
+
+  A name is a property of the package, and not an attribute, since Python makes
+  the file mixup.py an attribute mixup, in place of the function of that name.
+  """
+
+  def __dir__(self) -> list[str]:
+    return sorted({*super().__dir__(), *__all__})
+
+
+def _loaded(name: str) -> property:
+  def load(package: types.ModuleType) -> Any:
+    return getattr(importlib.import_module(f"tricks.{_FILES[name]}"), name)
+
+  def keep(package: types.ModuleType, module: types.ModuleType) -> None:
+    """Keeps the function where Python would set the file of its name."""
+
+  return property(load, keep)
+
+
+for _name in _FILES:
+  setattr(_Package, _name, _loaded(_name))
+sys.modules[__name__].__class__ = _Package

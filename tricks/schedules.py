@@ -10,19 +10,24 @@ Small ones are joined into the one that a run follows:
   ... )
   >>> [round(float(schedule(step)), 3) for step in (0, 9, 14, 15, 57, 100)]
   [0.04, 0.4, 0.4, 0.4, 0.204, 0.0]
+
+The same function takes a tensor and gives one, in a graph too; or it takes
+integers of Python or NumPy and gives NumPy's floats, without TensorFlow.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Union
+from typing import Any
 
-import tensorflow as tf
+import numpy as np
 
-Step = Union[int, tf.Tensor]
-# step: Python int or int tensor, 0-based -> float32 scalar tensor.
-Schedule = Callable[[Step], tf.Tensor]
+# An integer, or an array or tensor of integers, 0-based.
+Step = Any
+# A float32 of the step's shape: NumPy's, or a tensor if the step is one.
+Rate = Any
+Schedule = Callable[[Step], Rate]
 
 SCHEDULES = (
   "cosine",
@@ -49,7 +54,11 @@ def constant(learning_rate: float) -> Schedule:
     ValueError: the rate is out of its range.
   """
   _check_rate("learning_rate", learning_rate)
-  return lambda step: tf.constant(learning_rate, tf.float32)
+
+  def schedule(step: Step) -> Rate:
+    return _cast(learning_rate + 0.0 * _cast(step, "float64"), "float32")
+
+  return schedule
 
 
 def polynomial(
@@ -82,10 +91,10 @@ def polynomial(
     raise ValueError(f"power must be finite and > 0, got {power}")
   span = initial_learning_rate - end_learning_rate
 
-  def schedule(step: Step) -> tf.Tensor:
+  def schedule(step: Step) -> Rate:
     remaining = 1.0 - _fraction(step, decay_steps)
     rate = end_learning_rate + span * remaining**power
-    return tf.cast(rate, tf.float32)
+    return _cast(rate, "float32")
 
   return schedule
 
@@ -136,10 +145,10 @@ def cosine(peak_learning_rate: float, decay_steps: int) -> Schedule:
   _check_rate("peak_learning_rate", peak_learning_rate)
   _check_decay_steps(decay_steps)
 
-  def schedule(step: Step) -> tf.Tensor:
+  def schedule(step: Step) -> Rate:
     angle = math.pi * _fraction(step, decay_steps)
-    rate = 0.5 * peak_learning_rate * (1.0 + tf.cos(angle))
-    return tf.cast(rate, tf.float32)
+    rate = 0.5 * peak_learning_rate * (1.0 + _library(angle).cos(angle))
+    return _cast(rate, "float32")
 
   return schedule
 
@@ -166,10 +175,12 @@ def exponential(
   _check_decay_steps(decay_steps)
   _check_decay_factor(decay_factor)
 
-  def schedule(step: Step) -> tf.Tensor:
-    exponent = tf.cast(step, tf.float64) / decay_steps
-    rate = initial_learning_rate * tf.exp(math.log(decay_factor) * exponent)
-    return tf.cast(rate, tf.float32)
+  def schedule(step: Step) -> Rate:
+    exponent = _cast(step, "float64") / decay_steps
+    rate = initial_learning_rate * _library(step).exp(
+      math.log(decay_factor) * exponent
+    )
+    return _cast(rate, "float32")
 
   return schedule
 
@@ -220,13 +231,13 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
       f"boundaries must rise and be >= 1, got {tuple(boundaries)}"
     )
 
-  def schedule(step: Step) -> tf.Tensor:
-    step = tf.cast(step, tf.int64)
+  def schedule(step: Step) -> Rate:
+    step, library = _cast(step, "int64"), _library(step)
     rate = schedules[0](step)
     for start, following in zip(boundaries, schedules[1:]):
       # Before its start a schedule is asked for its step 0, never for less.
-      later = following(tf.maximum(step - start, 0))
-      rate = tf.where(step < start, rate, later)
+      later = following(library.maximum(step - start, 0))
+      rate = library.where(step < start, rate, later)
     return rate
 
   return schedule
@@ -266,15 +277,14 @@ def warmup(
   _check_not_negative("warmup_steps", warmup_steps)
   _check_not_negative("hold_steps", hold_steps)
 
-  def rise(step: Step) -> tf.Tensor:
-    peak = tf.cast(schedule(0), tf.float64)
+  def rise(step: Step) -> Rate:
+    peak = _cast(schedule(step * 0), "float64")
     span = peak - warmup_learning_rate
-    fraction = _fraction(tf.cast(step, tf.int64) + 1, warmup_steps)
-    return tf.cast(warmup_learning_rate + span * fraction, tf.float32)
+    fraction = _fraction(_cast(step, "int64") + 1, warmup_steps)
+    return _cast(warmup_learning_rate + span * fraction, "float32")
 
-  def hold(step: Step) -> tf.Tensor:
-    del step  # The rate is the peak at each.
-    return schedule(0)
+  def hold(step: Step) -> Rate:
+    return schedule(step * 0)
 
   parts = [schedule]
   boundaries: list[int] = []
@@ -402,6 +412,27 @@ def make_schedule(
   )
 
 
+def learning_rates(schedule: Schedule, total_steps: int) -> np.ndarray:
+  """Returns the rate of each step of a run, to look at or to plot.
+
+  Args:
+    schedule: a schedule of this file, or any function like it.
+    total_steps: the steps of the run, >= 1.
+
+  Returns:
+    [total_steps] float32: the rates of the steps 0, 1, ...
+
+  Raises:
+    ValueError: total_steps is out of its range.
+
+  >>> learning_rates(linear(0.4, 4), 5).tolist()
+  [0.4000000059604645, 0.30000001192092896, 0.20000000298023224, ...]
+  """
+  if total_steps < 1:
+    raise ValueError(f"total_steps must be >= 1, got {total_steps}")
+  return np.asarray(schedule(np.arange(total_steps)), np.float32)
+
+
 def _step_decay(
   peak: float, boundary_steps: Sequence[int], start: int, decay_factor: float
 ) -> Schedule:
@@ -415,9 +446,25 @@ def _step_decay(
   return piecewise(rates, [boundary - start for boundary in boundary_steps])
 
 
-def _fraction(step: Step, steps: int) -> tf.Tensor:
+def _fraction(step: Step, steps: int) -> Any:
   # In float64, because float32 does not tell step 16,777,217 from the last.
-  return tf.minimum(tf.cast(step, tf.float64) / steps, 1.0)
+  return _library(step).minimum(_cast(step, "float64") / steps, 1.0)
+
+
+def _library(number: Any) -> Any:
+  """Returns the module that computes with a number: TensorFlow's or NumPy."""
+  if isinstance(number, (int, float, np.ndarray, np.generic)):
+    return np
+  import tensorflow as tf
+
+  return tf
+
+
+def _cast(number: Any, dtype: str) -> Any:
+  library = _library(number)
+  if library is np:
+    return np.asarray(number).astype(dtype)[()]
+  return library.cast(number, dtype)
 
 
 def _decay_steps(total_steps: int, warmup_steps: int, hold_steps: int) -> int:

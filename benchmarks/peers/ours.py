@@ -35,6 +35,7 @@ from train_loop import evaluation, loop, machine, models
 from train_loop import run_steps as run_steps_lib
 from train_loop.command import compose
 from train_loop.models import names, small_resnet
+from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
 
 
@@ -120,7 +121,9 @@ def _constant_steps(
     ),
   )
   state = TrainState(network(case, dtype=options.precision), config)
-  run_steps = run_steps_lib.make_run_steps(state, config)
+  run_steps = run_steps_lib.make_run_steps(
+    state, config, schedule=make_schedule(config)
+  )
   iterator = iter(
     tf.distribute.get_strategy().experimental_distribute_dataset(
       constant_batches(case)
@@ -197,7 +200,9 @@ def ceiling(options: argparse.Namespace) -> child.Measure:
   steps = options.steps or recipe.case.steps
   config = _short(recipe.config, total_steps=10**9)
   state = TrainState(_build(recipe).model, config)
-  run_steps = run_steps_lib.make_run_steps(state, config)
+  run_steps = run_steps_lib.make_run_steps(
+    state, config, schedule=make_schedule(config)
+  )
   batches = _train_dataset(recipe).take(1).cache().repeat()
   strategy = tf.distribute.get_strategy()
   iterator = iter(strategy.experimental_distribute_dataset(batches))
@@ -222,7 +227,10 @@ def accuracy(options: argparse.Namespace) -> child.Measure:
     state = TrainState(_build(recipe).model, recipe.config)
     steps_of_size = functools.lru_cache(maxsize=None)(
       lambda size: run_steps_lib.make_run_steps(
-        state, recipe.config, image_size=size
+        state,
+        recipe.config,
+        schedule=make_schedule(recipe.config),
+        image_size=size,
       )
     )
     strategy = tf.distribute.get_strategy()

@@ -23,6 +23,7 @@ PROGRAMS = {
   "eval": "evaluate",
   "check_data": "check_data",
   "convert": "convert",
+  "schedule": "schedule",
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from train_loop.fields import ConfigError, check, refused, setting
 
-MODES = ("train_and_eval", "train", "eval", "check_data", "convert")
+MODES = ("train_and_eval", "train", "eval", "check_data", "convert", "schedule")
 # More epochs than anybody trains, and few enough to count their steps.
 MAX_EPOCHS = 1e6
 
@@ -37,7 +37,9 @@ class RunSettings:
     choices=MODES,
     help="train_and_eval; train, without evaluation; eval: evaluate the run in "
     "workdir and change nothing; check_data: decode all images and report, in "
-    "workdir too; convert: write the data as TFRecord files to output_dir.",
+    "workdir too; convert: write the data as TFRecord files to output_dir; "
+    "schedule: write the learning rate of each step to workdir as a table and "
+    "a picture, without training.",
   )
   output_dir: str = setting(
     "", path=True, help="The new folder that mode convert writes."

@@ -237,6 +237,7 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
   import tensorflow as tf
 
   from train_loop import run_steps as run_steps_lib
+  from train_loop.schedule import make_schedule
   from train_loop.state import TrainState
 
   tf.config.experimental.enable_tensor_float_32_execution(
@@ -247,7 +248,9 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
   )
   batches, teacher = _inputs(job)
   state = TrainState(job.make_model(choice.precision), config)
-  run_steps = run_steps_lib.make_run_steps(state, config, teacher=teacher)
+  run_steps = run_steps_lib.make_run_steps(
+    state, config, schedule=make_schedule(config), teacher=teacher
+  )
   iterator = iter(batches)
 
   def seconds_of(steps: int) -> float:
