@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import pathlib
+from typing import Any, Callable
 
 import numpy as np
 
@@ -109,11 +110,16 @@ def picture(rates: np.ndarray, config: TrainConfig) -> bytes:
   axes.set_xlabel("step")
   axes.set_ylabel("learning rate")
   axes.grid(alpha=0.3)
-  epochs_a_step = config.loop.global_batch_size / config.loop.examples_per_epoch
-  top = axes.secondary_xaxis(
-    -0.18, functions=(lambda x: x * epochs_a_step, lambda x: x / epochs_a_step)
-  )
-  top.set_xlabel("epoch")
+  below = axes.secondary_xaxis(-0.18, functions=_step_to_epoch(config))
+  below.set_xlabel("epoch")
   png = io.BytesIO()
   figure.savefig(png, format="png", dpi=120)
   return png.getvalue()
+
+
+def _step_to_epoch(
+  config: TrainConfig,
+) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+  """Returns how a step becomes an epoch, and back."""
+  epochs = config.loop.global_batch_size / config.loop.examples_per_epoch
+  return (lambda step: step * epochs), (lambda epoch: epoch / epochs)
