@@ -112,8 +112,14 @@ def _encoded(source: EncodedSource) -> Iterator[tuple[bytes, int]]:
 
 
 def _pixels_in_memory(source: EncodedSource, crops: tf.data.Dataset) -> Source:
-  """Decodes all images into arrays."""
+  """Decodes all images into arrays.
+
+  Raises:
+    DataError: no image can be decoded.
+  """
   batches = list(crops.batch(_BATCH).as_numpy_iterator())
+  if not batches:
+    raise DataError(f"no image of {source.name} can be decoded")
   return Source(
     images=np.concatenate([batch["image"] for batch in batches]),
     labels=np.concatenate([batch["label"] for batch in batches]),

@@ -8,6 +8,7 @@ the processes of `auto` measure on the run's own data.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any, Callable
@@ -168,6 +169,7 @@ class Inputs:
     import tensorflow as tf
 
     from data import cache as cache_lib
+    from data import reading
 
     try:
       return cache_lib.cached(
@@ -179,21 +181,33 @@ class Inputs:
       )
     except tf.errors.OpError as error:
       bad = self._first_bad(source, self._eval_dataset)
-      raise bad or error from error
+      raise bad or DataError(
+        f"{source.name} cannot be read: {reading.reason(error)}"
+      ) from error
 
   def _first_bad(
     self, source: AnySource, dataset_of: Callable[..., tf.data.Dataset]
   ) -> DataError | None:
     """Returns an error that names the first undecodable image, or None."""
+    import tensorflow as tf
+
     found: list[int] = []
-    for _ in dataset_of(source, on_bad_image=found.append):
-      if found:
-        break
+    # The search may meet the error that it is made for.
+    with contextlib.suppress(tf.errors.OpError):
+      for _ in dataset_of(source, on_bad_image=found.append):
+        if found:
+          break
     if not found:
       return None
+    place = source.place(found[0])
+    if self.bad_images:
+      return DataError(
+        f"too many images in a row cannot be decoded, such as {place}: replace"
+        f" those that {self.bad_images} lists"
+      )
     return DataError(
-      f"image {source.place(found[0])} cannot be decoded: replace it, or go on"
-      " without it with --on_bad_image=skip; --mode=check_data finds all such"
+      f"image {place} cannot be decoded: replace it, or go on without it with"
+      " --on_bad_image=skip; --mode=check_data finds all such images"
     )
 
   def _note(self, source: AnySource) -> Callable[[int], None] | None:

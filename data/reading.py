@@ -193,6 +193,14 @@ def mapped(
   ).with_options(options)
 
 
+def reason(error: tf.errors.OpError) -> str:
+  """Returns TensorFlow's message without the names of its functions and op."""
+  message = " ".join(str(error.message).split())
+  for _ in range(2):  # "{{function_node ...}} ...", "... [Op:DecodeImage] ..."
+    message = message.partition("}} ")[2] or message
+  return message.partition(" [Op:")[0].strip()
+
+
 def _make_load(
   source: EncodedSource, *, image_size: int, eval_resize: int
 ) -> Load:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -263,6 +264,48 @@ def test_too_many_bad_images_in_a_row_are_an_error(tmp_path):
   source, _ = image_folder.load(str(root))
   with pytest.raises(tf.errors.InvalidArgumentError, match="8 images of"):
     batches(source, 1, on_bad_image=lambda index: None)
+
+
+@pytest.mark.parametrize("cache_kind", ["none", "memory"])
+def test_too_many_bad_images_in_a_row_are_told_in_one_line(
+  tmp_path, cache_kind
+):
+  root = pictures.write_folder(tmp_path, counts=(("train", 5), ("val", 1)))
+  for path in root.glob("train/*/*"):
+    path.write_text("no image")
+  listed = str(tmp_path / "bad_images.txt")
+  inputs = make_inputs(root, cache=cache_kind, bad_images=listed)
+  message = f"too many images in a row .*: replace those that {listed} lists$"
+  if cache_kind == "memory":
+    with pytest.raises(DataError, match=message):
+      inputs.train_dataset()
+  else:
+    assert re.match(message, str(inputs.bad_image(range(2))))
+
+
+@pytest.mark.parametrize("cache_kind", ["memory", "disk"])
+def test_nothing_to_evaluate_is_told_in_one_line(
+  tmp_path, monkeypatch, cache_kind
+):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  root = pictures.write_folder(tmp_path, counts=(("train", 1), ("val", 1)))
+  for path in root.glob("val/*/*"):
+    path.write_text("no image")
+  listed = str(tmp_path / "bad_images.txt")
+  inputs = make_inputs(root, cache=cache_kind, bad_images=listed)
+  with pytest.raises(DataError, match=r"^no image of .* can be decoded$"):
+    inputs.eval_dataset()
+
+
+def test_an_input_that_cannot_be_read_is_told_in_one_line(folder, monkeypatch):
+  def broken(*arguments, **options):
+    raise tf.errors.UnavailableError(None, None, "{{node x}} no\nanswer [Op:y]")
+
+  monkeypatch.setattr(cache, "cached", broken)
+  with pytest.raises(
+    DataError, match=r"^image_folder cannot be read: no answer$"
+  ):
+    make_inputs(folder).train_dataset()
 
 
 def test_a_place_is_noted_once(folder, tmp_path):

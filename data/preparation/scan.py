@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import tensorflow as tf
 
+from data import reading
 from data.sources.encoded import AnySource
 
 _CHUNK = 512
@@ -41,17 +42,11 @@ def each(
     try:
       return index, look(index)
     except tf.errors.OpError as error:
-      return index, BadExample(f"{source.place(index)}: {_reason(error)}")
+      return index, BadExample(
+        f"{source.place(index)}: {reading.reason(error)}"
+      )
 
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for start in range(0, source.num_examples, _CHUNK):
       end = min(start + _CHUNK, source.num_examples)
       yield from pool.map(attempt, range(start, end))
-
-
-def _reason(error: tf.errors.OpError) -> str:
-  """Returns TensorFlow's message without the names of its functions and op."""
-  message = " ".join(str(error.message).split())
-  for _ in range(2):  # "{{function_node ...}} ...", "... [Op:DecodeImage] ..."
-    message = message.partition("}} ")[2] or message
-  return message.partition(" [Op:")[0].strip()
