@@ -1,21 +1,29 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Saves and restores a `TrainState`: the latest N, and the best.
+"""Saves and restores a `TrainState`: the latest N checkpoints, and the best.
 
-TensorFlow writes a checkpoint's files beside each other and then renames the
-small `checkpoint` file that names the latest: a run that is killed while it
-saves finds the one before.
+A checkpoint is the files `ckpt-STEP.index` and `ckpt-STEP.data-*`. Which there
+are is read from the folder itself: TensorFlow's file `checkpoint` is written
+for TensorFlow's tools only. TensorFlow itself takes a path with `[`, `*` or `?`
+for a pattern (tensorflow#34290).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Callable
 
 import tensorflow as tf
 from absl import logging
 
-from train_loop.config import ConfigError
+from train_loop.failures import first_line
+from train_loop.fields import ConfigError
 from train_loop.state import TrainState
 from train_loop.workdir.writing import writing
 from tricks import keras_compat
@@ -23,45 +31,52 @@ from tricks import keras_compat
 DIRECTORY = "checkpoints"
 BEST = "best"
 
+_FILE_NAME = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
+
 
 class Checkpoints:
-  """The checkpoints of one run, under `workdir/checkpoints`."""
+  """The checkpoints of one run, in `workdir/checkpoints`."""
 
   def __init__(
     self, state: TrainState, workdir: str | os.PathLike[str], *, keep: int
   ) -> None:
-    """Opens the folder; writes nothing.
+    """Prepares saving and restoring; writes nothing.
 
     Args:
       state: what is saved and restored.
       workdir: the run's folder.
-      keep: how many of the latest are kept.
+      keep: the number of latest checkpoints that are kept, at least 1.
     """
-    directory = pathlib.Path(workdir) / DIRECTORY
-    checkpoint = tf.train.Checkpoint(**state.checkpoint_items())
-    self._checkpoint = checkpoint
-    self._latest = tf.train.CheckpointManager(
-      checkpoint, str(directory), max_to_keep=keep, step_counter=state.step
-    )
-    self._best = tf.train.CheckpointManager(
-      checkpoint, str(directory / BEST), max_to_keep=1, step_counter=state.step
-    )
+    self._folder = pathlib.Path(workdir) / DIRECTORY
+    self._keep = keep
     self._step = state.step
     self._saved_step = -1
+    self._checkpoint = tf.train.Checkpoint(**state.checkpoint_items())
+    # TensorFlow creates it when it is first read; each checkpoint holds it.
+    self._checkpoint.save_counter  # noqa: B018
 
   def save(self) -> None:
-    """Saves the state as it is now, once a step."""
+    """Saves the state, unless its step is saved already.
+
+    Raises:
+      ConfigError: the disk is full, or the like.
+    """
     step = int(self._step.numpy())
     if step != self._saved_step:
-      _save(self._latest, step)
+      _save(self._checkpoint, self._folder, step, keep=self._keep)
       self._saved_step = step
 
   def save_best(self) -> None:
-    """Saves the state in place of the best so far."""
-    _save(self._best, int(self._step.numpy()))
+    """Saves the state in place of the best so far.
+
+    Raises:
+      ConfigError: the disk is full, or the like.
+    """
+    step = int(self._step.numpy())
+    _save(self._checkpoint, self._folder / BEST, step, keep=1)
 
   def restore_latest(self) -> bool:
-    """Restores the latest checkpoint that can be read.
+    """Restores the newest checkpoint that can be read.
 
     Returns:
       Whether there was a checkpoint.
@@ -70,76 +85,162 @@ class Checkpoints:
       ConfigError: none of the checkpoints can be read, or they hold another
         network.
     """
-    paths = self._latest.checkpoints[::-1]
-    for path in paths:
-      try:
-        _restore(self._checkpoint, path, whole=True)
-      except _Damaged as error:
-        logging.warning("%s", error)
-        continue
+
+    def restore(path: str) -> None:
+      _restore(self._checkpoint, path, whole=True)
+
+    found = _restore_newest(self._folder, restore)
+    if found:
       self._saved_step = int(self._step.numpy())
-      return True
-    if paths:
-      raise ConfigError(
-        f"no checkpoint in {self._latest.directory} can be read: remove the "
-        "folder to start anew, or take another workdir"
-      )
-    return False
+    return found
+
+
+def restore_model(
+  model: tf.keras.Model,
+  workdir: str | os.PathLike[str],
+  *,
+  averaged: bool = True,
+) -> None:
+  """Gives a model the weights of the newest checkpoint that can be read.
+
+  Args:
+    model: the run's network.
+    workdir: the run's folder.
+    averaged: take the averaged weights, if the run averages them.
+
+  Raises:
+    ConfigError: there is no checkpoint that can be read, or it is of another
+      network.
+  """
+  parameters = keras_compat.tf_variables(model.trainable_variables)
+  frozen = keras_compat.tf_variables(model.non_trainable_variables)
+  weights = tf.train.Checkpoint(parameters=parameters, frozen=frozen)
+  averages = tf.train.Checkpoint(
+    averages=parameters + [v for v in frozen if v.dtype.is_floating]
+  )
+
+  def restore(path: str) -> None:
+    _restore(weights, path)
+    if averaged and _holds_averages(path):
+      _restore(averages, path)
+
+  if not _restore_newest(pathlib.Path(workdir) / DIRECTORY, restore):
+    raise ConfigError(f"workdir must hold a checkpoint, got {workdir}")
 
 
 class _Damaged(ConfigError):
   """A checkpoint's files are missing, or not what was written."""
 
 
-def _save(manager: tf.train.CheckpointManager, step: int) -> None:
-  with writing(manager.directory, tf.errors.OpError):
-    manager.save(checkpoint_number=step)
-
-
-def _first_line(error: Exception) -> str:
-  return str(error).strip().split("\n")[0]
-
-
-def restore_model(
-  model: tf.keras.Model, workdir: str | os.PathLike[str]
+def _save(
+  checkpoint: tf.train.Checkpoint, folder: pathlib.Path, step: int, *, keep: int
 ) -> None:
-  """Gives a model the weights of a run, averaged where the run averages them.
+  """Saves a checkpoint, then deletes all but the latest `keep`.
 
-  Args:
-    model: the run's network.
-    workdir: the run's folder.
-
-  Raises:
-    ConfigError: there is no checkpoint, or it is of another network.
+  The index is moved to its place last: without it there is no checkpoint, so a
+  run that is killed while it saves still has the checkpoints before.
   """
-  path = tf.train.latest_checkpoint(str(pathlib.Path(workdir) / DIRECTORY))
-  if path is None:
-    raise ConfigError(f"workdir must hold a checkpoint, got {workdir}")
-  parameters = keras_compat.tf_variables(model.trainable_variables)
-  frozen = keras_compat.tf_variables(model.non_trainable_variables)
-  _restore(tf.train.Checkpoint(parameters=parameters, frozen=frozen), path)
-  if any(k.startswith("averages/") for k, _ in tf.train.list_variables(path)):
-    averaged = parameters + [v for v in frozen if v.dtype.is_floating]
-    _restore(tf.train.Checkpoint(averages=averaged), path)
+  unfinished = folder / "unfinished"
+  with writing(folder, tf.errors.OpError):
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    checkpoint.write(str(unfinished / f"ckpt-{step}"))
+    for file in sorted(unfinished.iterdir()):  # ckpt-N.data-*, ckpt-N.index
+      file.replace(folder / file.name)
+    unfinished.rmdir()
+    # Later steps are there only if they could not be read.
+    kept = [found for found in _steps(folder) if found <= step][:keep]
+    tf.compat.v1.train.update_checkpoint_state(
+      str(folder),
+      f"ckpt-{step}",
+      all_model_checkpoint_paths=[f"ckpt-{found}" for found in kept[::-1]],
+    )
+    for file in folder.iterdir():
+      matched = _FILE_NAME.fullmatch(file.name)
+      if matched and int(matched[1]) not in kept:
+        file.unlink()
+
+
+def _steps(folder: pathlib.Path) -> list[int]:
+  """Returns the steps of a folder's checkpoints, the latest first."""
+  try:
+    names = os.listdir(folder)
+  except FileNotFoundError:
+    return []
+  except OSError as error:
+    raise ConfigError(
+      f"{folder} cannot be read ({first_line(error)}): mend that, or take "
+      "another workdir"
+    ) from error
+  matches = filter(None, map(_FILE_NAME.fullmatch, names))
+  steps = {int(match[1]) for match in matches if match[2] == "index"}
+  return sorted(steps, reverse=True)
+
+
+def _restore_newest(
+  folder: pathlib.Path, restore: Callable[[str], None]
+) -> bool:
+  """Calls `restore` with the newest checkpoint, or an older if it is damaged.
+
+  Returns:
+    Whether there was a checkpoint.
+  """
+  steps = _steps(folder)
+  for step in steps:
+    try:
+      restore(str(folder / f"ckpt-{step}"))
+    except _Damaged as error:
+      logging.warning("%s: the one before it is tried", error)
+      continue
+    return True
+  if steps:
+    raise ConfigError(
+      f"no checkpoint in {folder} can be read: remove the folder to start "
+      "anew, or take another workdir"
+    )
+  return False
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[str]:
+  """Turns an error of reading a checkpoint into one that names it.
+
+  Yields:
+    A path of the checkpoint that TensorFlow takes for no pattern.
+  """
+  folder, name = os.path.split(os.path.abspath(path))
+  try:
+    with tempfile.TemporaryDirectory() as plain:
+      if "[" in folder or "\\" in folder:
+        link = os.path.join(plain, DIRECTORY)
+        os.symlink(folder, link)
+        folder = link
+      yield os.path.join(folder, name)
+  # TensorFlow's reader raises an IndexError if a file is too short.
+  except (tf.errors.OpError, IndexError) as error:
+    raise _Damaged(
+      f"checkpoint {path} is damaged ({first_line(error)})"
+    ) from error
+  except (AssertionError, ValueError) as error:
+    raise ConfigError(
+      f"checkpoint {path} is of another network or config "
+      f"({first_line(error)}): take another workdir"
+    ) from error
 
 
 def _restore(
   checkpoint: tf.train.Checkpoint, path: str, *, whole: bool = False
 ) -> None:
   """Restores every variable of `checkpoint`, and of the files if `whole`."""
-  try:
-    status = checkpoint.restore(path)
+  with _reading(path) as plain:
+    status = checkpoint.restore(plain)
     status.assert_existing_objects_matched()
     if whole:
       status.assert_consumed()
     status.expect_partial()
-  # TensorFlow's reader raises an IndexError where a file is too short.
-  except (tf.errors.OpError, IndexError) as error:
-    raise _Damaged(
-      f"checkpoint {path} is damaged ({_first_line(error)})"
-    ) from error
-  except (AssertionError, ValueError) as error:
-    raise ConfigError(
-      f"checkpoint {path} is of another network or config "
-      f"({_first_line(error)}): take another workdir"
-    ) from error
+
+
+def _holds_averages(path: str) -> bool:
+  with _reading(path) as plain:
+    names = [name for name, _ in tf.train.list_variables(plain)]
+  return any(name.startswith("averages/") for name in names)
