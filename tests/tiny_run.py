@@ -88,7 +88,7 @@ def make_inputs(dataset: str | None, data_dir: str | None) -> data.Inputs:
     )
   else:
     train, validation = data.load(
-      data.SourceOptions(dataset, data_dir or "", image_channels=1)
+      data.SourceOptions(dataset, str(data_dir or ""), image_channels=1)
     )
     options |= {"image_size": 8, "cache": "none"}
     augmentation |= {
