@@ -4,7 +4,7 @@
 
     python -m benchmarks.start_up --json=start_up.json
 
-train_loop runs its command with the recipe fashion_mnist until it logs its
+train_loop runs its command with the recipe fashion_mnist until it reports its
 first step; it reads and checks the data, writes its run card and opens
 TensorBoard. `model.fit` runs in a program that reads the same data, builds the
 same network, and takes one step on an augmented batch.
@@ -12,6 +12,7 @@ same network, and takes one step on an augmented batch.
 
 from __future__ import annotations
 
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -20,16 +21,17 @@ from typing import Callable
 
 from benchmarks import contenders, harness
 from benchmarks.harness import ChildFailed, Column, Contender, Record
+from train_loop.workdir.metrics_file import METRICS_FILE
 
-FIRST_STEP = "train step 1/"
 COLUMNS = (Column("seconds", "seconds", "{:.2f}"),)
 
 
 def our_first_step() -> Record:
-  """Runs the command until it logs its first step."""
+  """Runs the command until it reports its first step in metrics.jsonl."""
   start = time.perf_counter()
   with (
     tempfile.TemporaryDirectory() as workdir,
+    tempfile.TemporaryFile("w+", errors="replace") as errors,
     subprocess.Popen(
       [
         sys.executable,
@@ -41,21 +43,20 @@ def our_first_step() -> Record:
         f"--workdir={workdir}",
       ],
       cwd=harness.ROOT,
-      stderr=subprocess.PIPE,
-      text=True,
+      stderr=errors,
     ) as process,
   ):
-    assert process.stderr is not None
-    said = []
+    metrics = pathlib.Path(workdir) / METRICS_FILE
     try:
-      for line in process.stderr:
-        if FIRST_STEP in line:
+      while process.poll() is None:
+        if metrics.exists() and metrics.stat().st_size:
           return {"seconds": time.perf_counter() - start}
-        said.append(line)
+        time.sleep(0.005)
     finally:
       process.kill()
       process.wait()
-  raise ChildFailed(harness.last_line("".join(said)))
+    errors.seek(0)
+    raise ChildFailed(harness.last_line(errors.read()))
 
 
 def first_step_of(contender: Contender) -> Callable[[], Record]:
