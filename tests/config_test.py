@@ -80,13 +80,6 @@ def test_mixup_and_cutmix_exclude_each_other():
     tiny.config(mixup_alpha=0.2, cutmix_alpha=1.0)
 
 
-@pytest.mark.parametrize("optimizer", ["lars", "lamb", "muon"])
-def test_what_is_for_kernels_needs_weight_decay(optimizer):
-  with pytest.raises(ValueError, match=f"above 0 with optimizer {optimizer}"):
-    tiny.config(optimizer=optimizer, weight_decay=0.0)
-  tiny.config(optimizer=optimizer, weight_decay=1e-4)
-
-
 def test_one_micro_batch_cannot_be_several_at_once():
   with pytest.raises(ValueError, match="accumulate_steps must be above 1"):
     tiny.config(parallel_micro_batches=True)

@@ -51,7 +51,7 @@ def length(x):
 
 
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.0, 0.9)])
-@pytest.mark.parametrize("weight_decay", [1e-4, 0.5])
+@pytest.mark.parametrize("weight_decay", [0.0, 1e-4, 0.5])
 @pytest.mark.parametrize("mode", modes.MODES)
 def test_update_is_the_formula(betas, weight_decay, mode):
   rates = [0.01, 0.02, 0.05, 0.01]
@@ -92,7 +92,7 @@ def test_update_equals_tensorflow_addons():
     theirs.apply_gradients([(g, kernel), (g, bias)])
   found = follow([0.05] * 6, weight_decay=0.1)
   np.testing.assert_allclose(found, kernel, rtol=1e-4, atol=1e-5)
-  found = follow([0.05] * 6, weight_decay=0.0)
+  found = follow([0.05] * 6, weight_decay=0.0, kernel=False)
   np.testing.assert_allclose(found, bias, rtol=1e-4, atol=1e-5)
 
 
@@ -103,8 +103,9 @@ def test_a_step_is_in_proportion_to_the_weights():
     assert length(found - w) == pytest.approx(0.01 * length(w), rel=1e-3)
 
 
-def test_parameter_that_is_not_decayed_gets_plain_adam():
-  options = {"weight_decay": 0.0, "epsilon": 1e-6}
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_parameter_that_is_no_kernel_gets_adamw(weight_decay):
+  options = {"weight_decay": weight_decay, "kernel": False, "epsilon": 1e-6}
   np.testing.assert_array_equal(
     follow([0.01] * 4, **options),
     follow([0.01] * 4, rule=adamw_update, **options),

@@ -49,7 +49,7 @@ def length(x):
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("weight_decay", [1e-4, 0.5])
+@pytest.mark.parametrize("weight_decay", [0.0, 1e-4, 0.5])
 @pytest.mark.parametrize("mode", modes.MODES)
 def test_update_is_the_formula(momentum, nesterov, weight_decay, mode):
   rates = [1.0, 2.0, 0.5, 3.0]
@@ -72,7 +72,7 @@ def test_update_is_the_formula(momentum, nesterov, weight_decay, mode):
 
 
 def test_first_step_is_in_proportion_to_the_weights_not_the_gradient():
-  options = {"weight_decay": 1e-9, "momentum": 0.0, "trust_coefficient": 0.01}
+  options = {"weight_decay": 0.0, "momentum": 0.0, "trust_coefficient": 0.01}
   for scale in (0.1, 1.0, 100.0):
     w = scale * start()
     found, _ = follow([1.0], w=w, **options)
@@ -80,9 +80,16 @@ def test_first_step_is_in_proportion_to_the_weights_not_the_gradient():
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_parameter_that_is_not_decayed_gets_plain_momentum(nesterov):
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_parameter_that_is_no_kernel_gets_plain_momentum(
+  nesterov, weight_decay
+):
   found, _ = follow(
-    [0.1] * 4, weight_decay=0.0, momentum=0.9, nesterov=nesterov
+    [0.1] * 4,
+    weight_decay=weight_decay,
+    kernel=False,
+    momentum=0.9,
+    nesterov=nesterov,
   )
   w, v = start().astype(np.float32), np.zeros([4, 3], np.float32)
   for step, g in enumerate(gradients(4)):
@@ -91,7 +98,7 @@ def test_parameter_that_is_not_decayed_gets_plain_momentum(nesterov):
       g.astype(np.float32),
       (v,),
       learning_rate=0.1,
-      weight_decay=0.0,
+      weight_decay=weight_decay,
       step=step,
       momentum=0.9,
       nesterov=nesterov,

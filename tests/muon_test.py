@@ -62,16 +62,24 @@ def iterated(matrix):
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("mode", modes.MODES)
-def test_update_is_the_formula(shape, momentum, nesterov, mode):
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_update_is_the_formula(shape, momentum, nesterov, mode, weight_decay):
   rates = [0.1, 0.2, 0.05, 0.3]
-  found = follow(shape, rates, mode=mode, momentum=momentum, nesterov=nesterov)
+  found = follow(
+    shape,
+    rates,
+    mode=mode,
+    weight_decay=weight_decay,
+    momentum=momentum,
+    nesterov=nesterov,
+  )
   w, v = start(shape), 0.0
   inputs, outputs = math.prod(shape[:-1]), shape[-1]
   for rate, g in zip(rates, gradients(shape)):
     v = momentum * v + g
     d = g + momentum * v if nesterov else v
     matrix = iterated(d.reshape(inputs, outputs)).reshape(shape)
-    w = (1 - 0.1 * rate) * w
+    w = (1 - weight_decay * rate) * w
     w = w - rate * math.sqrt(max(1, outputs / inputs)) * matrix
   np.testing.assert_allclose(found[0], w, rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(found[1], v, rtol=1e-5, atol=1e-6)
@@ -108,7 +116,7 @@ def test_the_step_does_not_depend_on_the_gradients_size():
       np.float32(scale * g),
       (np.zeros_like(w),),
       learning_rate=0.1,
-      weight_decay=1e-9,
+      weight_decay=0.0,
       step=0,
     )[0]
     for scale in (1e-3, 1.0, 1e3)
@@ -119,14 +127,20 @@ def test_the_step_does_not_depend_on_the_gradients_size():
 
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize(
-  ("shape", "weight_decay"), [([4, 3], 0.1), ([4, 3], 0.0), (SHAPES[0], 0.0)]
+  ("shape", "kernel"), [([4, 3], True), ([4, 3], False), (SHAPES[0], False)]
 )
-def test_what_is_no_decayed_convolution_gets_momentum(
-  shape, weight_decay, nesterov
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_what_is_no_convolution_gets_momentum(
+  shape, kernel, weight_decay, nesterov
 ):
   rates = [0.1, 0.2, 0.05, 0.3]
   found, _ = follow(
-    shape, rates, weight_decay=weight_decay, momentum=0.9, nesterov=nesterov
+    shape,
+    rates,
+    weight_decay=weight_decay,
+    kernel=kernel,
+    momentum=0.9,
+    nesterov=nesterov,
   )
   w, v = start(shape), 0.0
   for rate, g in zip(rates, gradients(shape)):

@@ -44,7 +44,12 @@ def test_options_reach_the_rule(name):
   optimizer = make_optimizer(name, **BALL, **ADAM, trust_coefficient=0.02)
   rule, options = RULES[name]
   w, g, slots = arguments(optimizer)
-  step = {"learning_rate": 0.1, "weight_decay": 0.01, "step": 3}
+  step = {
+    "learning_rate": 0.1,
+    "weight_decay": 0.01,
+    "kernel": True,
+    "step": 3,
+  }
   found = optimizer.update(w, g, slots, **step)
   expected = rule(w, g, slots, **step, **options)
   default = make_optimizer(name).update(w, g, slots, **step)
@@ -87,7 +92,12 @@ def test_modes_agree_and_arguments_stay(name, weight_decay):
 def test_low_precision_gradient_updates_in_float32(name, dtype):
   optimizer = make_optimizer(name)
   w, g, slots = arguments(optimizer, dtype)
-  step = {"learning_rate": 0.1, "weight_decay": 0.01, "step": 3}
+  step = {
+    "learning_rate": 0.1,
+    "weight_decay": 0.01,
+    "kernel": True,
+    "step": 3,
+  }
   found = optimizer.update(w, g, slots, **step)
   wide = optimizer.update(w, tf.cast(g, tf.float32), slots, **step)
   for x, y in zip(tf.nest.flatten(found), tf.nest.flatten(wide)):

@@ -222,14 +222,6 @@ class OptimizerConfig:
 
   def __post_init__(self) -> None:
     check(self)
-    # Trust ratios and orthogonal steps are for parameters that decay: without
-    # decay they would be SGD and Adam under another name.
-    _require(
-      self.optimizer not in ("lars", "lamb", "muon") or self.weight_decay > 0,
-      "weight_decay",
-      self.weight_decay,
-      f"above 0 with optimizer {self.optimizer}",
-    )
     _require(
       self.accumulate_steps > 1 or not self.parallel_micro_batches,
       "accumulate_steps",

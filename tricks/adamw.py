@@ -20,6 +20,7 @@ def adamw_update(
   *,
   learning_rate: tf.Tensor,
   weight_decay: float,
+  kernel: bool = True,
   step: tf.Tensor,
   beta_1: float = 0.9,
   beta_2: float = 0.999,
@@ -35,6 +36,7 @@ def adamw_update(
     slots: (m, v), float32, zeros at first.
     learning_rate: η, float32 scalar.
     weight_decay: λ, >= 0, decoupled: not part of the gradient.
+    kernel: whether w is a kernel; not used, all step alike.
     step: 0-based, int64 scalar.
     beta_1: β₁, in [0, 1).
     beta_2: β₂, in [0, 1).
@@ -48,6 +50,7 @@ def adamw_update(
 
   Reference: Loshchilov and Hutter 2017, algorithm 2.
   """
+  del kernel
   weight_decay_lib.check_weight_decay(weight_decay)
   direction, slots = adam_direction(
     tf.cast(gradient, parameter.dtype),

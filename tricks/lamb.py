@@ -19,6 +19,7 @@ def lamb_update(
   *,
   learning_rate: tf.Tensor,
   weight_decay: float,
+  kernel: bool = True,
   step: tf.Tensor,
   beta_1: float = 0.9,
   beta_2: float = 0.999,
@@ -29,15 +30,16 @@ def lamb_update(
   u = r + λ·w,   r Adam's direction (`adamw.adam_direction`)
   w ← w − η·(‖w‖/‖u‖)·u
 
-  A parameter that is not decayed (λ = 0: biases, γ and β) gets plain Adam,
-  without the ratio of norms; so does one that is 0.
+  Biases, γ and β step by η·u, without the ratio of norms; so does a kernel that
+  is 0.
 
   Args:
-    parameter: w, float32, all that one layer's kernel has.
+    parameter: w, float32, the whole of it.
     gradient: g, of the same shape.
     slots: (m, v), float32, zeros at first.
     learning_rate: η, float32 scalar.
     weight_decay: λ, >= 0.
+    kernel: whether w is a kernel, whose step has the ratio of norms.
     step: 0-based, int64 scalar.
     beta_1: β₁, in [0, 1).
     beta_2: β₂, in [0, 1).
@@ -63,6 +65,7 @@ def lamb_update(
   rate = learning_rate
   if weight_decay:
     direction += weight_decay * parameter
+  if kernel:
     size, direction_size = tf.norm(parameter), tf.norm(direction)
     trusted = (size > 0.0) & (direction_size > 0.0)
     rate *= tf.where(trusted, size / direction_size, 1.0)

@@ -21,6 +21,7 @@ def lars_update(
   *,
   learning_rate: tf.Tensor,
   weight_decay: float,
+  kernel: bool = True,
   step: tf.Tensor,
   momentum: float = 0.9,
   nesterov: bool = False,
@@ -32,16 +33,16 @@ def lars_update(
   v ← μ·v + η·λ_l·(g + λ·w)
   w ← w − v
 
-  A parameter that is not decayed (λ = 0: biases, γ and β) gets λ_l = 1, plain
-  momentum; so does one that is 0 or has no gradient. As in the paper the rate
-  η stands inside v.
+  Biases, γ and β get λ_l = 1, plain momentum; so does a kernel that is 0 or has
+  no gradient. As in the paper the rate η stands inside v.
 
   Args:
-    parameter: w, float32, all that one layer's kernel has.
+    parameter: w, float32, the whole of it.
     gradient: g, of the same shape.
     slots: (v,), float32, zeros at first.
     learning_rate: η, float32 scalar.
     weight_decay: λ, >= 0.
+    kernel: whether w is a kernel, whose rate is scaled by λ_l.
     step: 0-based, int64 scalar; not used.
     momentum: μ, in [0, 1).
     nesterov: whether to look ahead: w ← w − (η·λ_l·(g + λ·w) + μ·v).
@@ -60,7 +61,7 @@ def lars_update(
   check_trust_coefficient(trust_coefficient)
   (velocity,) = slots
   rate = learning_rate
-  if weight_decay:
+  if kernel:
     size = tf.norm(parameter)
     gradient_size = tf.norm(tf.cast(gradient, parameter.dtype))
     trust = trust_coefficient * size / (gradient_size + weight_decay * size)

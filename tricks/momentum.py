@@ -18,6 +18,7 @@ def momentum_update(
   *,
   learning_rate: tf.Tensor,
   weight_decay: float,
+  kernel: bool = True,
   step: tf.Tensor,
   momentum: float = 0.9,
   nesterov: bool = False,
@@ -38,6 +39,7 @@ def momentum_update(
     slots: (v,), float32, zeros at first.
     learning_rate: η, float32 scalar.
     weight_decay: λ, >= 0.
+    kernel: whether w is a kernel; not used, all step alike.
     step: 0-based, int64 scalar; not used.
     momentum: μ, in [0, 1).
     nesterov: whether to look ahead.
@@ -50,7 +52,7 @@ def momentum_update(
 
   Reference: He et al. 2018, section 2 (NAG); Sutskever et al. 2013.
   """
-  del step
+  del kernel, step
   (velocity,) = slots
   gradient = weight_decay_lib.l2_gradient(gradient, parameter, weight_decay)
   direction, velocity = momentum_direction(

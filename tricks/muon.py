@@ -24,6 +24,7 @@ def muon_update(
   *,
   learning_rate: tf.Tensor,
   weight_decay: float,
+  kernel: bool = True,
   step: tf.Tensor,
   momentum: float = 0.95,
   nesterov: bool = False,
@@ -35,15 +36,16 @@ def muon_update(
   w ← w − η·(√max(1, outputs/inputs)·orthogonalized(d) + λ·w)
 
   A convolution's kernel, [..., channels, outputs], is taken as a matrix,
-  [inputs, outputs]. Dense kernels, of which the classifier's is one, and what
-  is not decayed (λ = 0: biases, γ and β) step by d itself.
+  [inputs, outputs]. Dense kernels, among them the classifier's, and biases, γ
+  and β step by d itself.
 
   Args:
-    parameter: w, float32, all that one layer's kernel has.
+    parameter: w, float32, the whole of it.
     gradient: g, of the same shape.
     slots: (v,), float32, zeros at first.
     learning_rate: η, float32 scalar.
     weight_decay: λ, >= 0, decoupled: not part of d.
+    kernel: whether w is a kernel: of these convolutions step orthogonally.
     step: 0-based, int64 scalar; not used.
     momentum: μ, in [0, 1).
     nesterov: whether to look ahead.
@@ -66,7 +68,7 @@ def muon_update(
     momentum=momentum,
     nesterov=nesterov,
   )
-  if weight_decay and len(parameter.shape) > 2:
+  if kernel and len(parameter.shape) > 2:
     matrix = tf.reshape(direction, [-1, parameter.shape[-1]])
     inputs, outputs = matrix.shape
     scale = max(1.0, outputs / inputs) ** 0.5

@@ -20,9 +20,10 @@ class Optimizer(NamedTuple):
   Attributes:
     slots: the names of what it keeps of each parameter: float32 tensors of the
       parameter's shape, zeros at first.
-    update: (parameter, gradient, slots, *, learning_rate, weight_decay, step)
-      -> (new_parameter, new_slots); pure. weight_decay is a Python number, 0
-      for a parameter that is not decayed; step is 0-based.
+    update: (parameter, gradient, slots, *, learning_rate, weight_decay, kernel,
+      step) -> (new_parameter, new_slots); pure. weight_decay is a Python
+      number, 0 for a parameter that is not decayed; kernel tells whether it is
+      one of a convolution or a dense layer; step is 0-based.
   """
 
   slots: tuple[str, ...]

@@ -18,12 +18,7 @@ from tricks import keras_compat
 def decay_mask(
   model: tf.keras.Model, *, decay_kernels_only: bool = True
 ) -> list[bool]:
-  """Tells which trainable variables are decayed.
-
-  A variable is a kernel if the layer that owns it holds it as one
-  (`keras_compat.kernels`): convolutions, depthwise and separable ones, dense
-  and einsum-dense layers, recurrent cells; in nested models too. Biases, γ, β
-  and embedding tables are none, whatever their rank and name.
+  """Tells which trainable variables are decayed: kernels, or all.
 
   Args:
     model: a built Keras model.
@@ -34,15 +29,31 @@ def decay_mask(
 
   Reference: He et al. 2018, section 3.1 (no bias decay); Jia et al. 2018.
   """
-  decayed = {
+  if not decay_kernels_only:
+    return [True] * len(model.trainable_variables)
+  return kernel_mask(model)
+
+
+def kernel_mask(model: tf.keras.Model) -> list[bool]:
+  """Tells which trainable variables are kernels.
+
+  A variable is a kernel if the layer that owns it holds it as one
+  (`keras_compat.kernels`): convolutions, depthwise and separable ones, dense
+  and einsum-dense layers, recurrent cells; in nested models too. Biases, γ, β
+  and embedding tables are none, whatever their rank and name.
+
+  Args:
+    model: a built Keras model.
+
+  Returns:
+    One bool for each of `model.trainable_variables`, in their order.
+  """
+  kernels = {
     id(kernel)
     for layer in keras_compat.flat_layers(model)
     for kernel in keras_compat.kernels(layer)
   }
-  return [
-    not decay_kernels_only or id(variable) in decayed
-    for variable in model.trainable_variables
-  ]
+  return [id(variable) in kernels for variable in model.trainable_variables]
 
 
 def l2_gradient(
