@@ -10,7 +10,6 @@ import sys
 
 import pytest
 
-import tricks
 from tests import tiny
 from train_loop import config as config_lib
 
@@ -104,12 +103,6 @@ def test_boundaries_that_no_schedule_uses_are_not_checked():
 def test_a_config_cannot_be_changed():
   with pytest.raises(dataclasses.FrozenInstanceError):
     tiny.config().loop.seed = 1
-
-
-def test_the_names_are_those_of_the_tricks():
-  assert config_lib.SCHEDULES == tricks.SCHEDULES
-  assert config_lib.OPTIMIZERS == tricks.OPTIMIZERS
-  assert config_lib.PRECISIONS == tricks.PRECISIONS
 
 
 def test_config_and_flags_need_no_tensorflow():

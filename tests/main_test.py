@@ -209,7 +209,7 @@ def test_a_keras_file_is_a_teacher(tmp_path, small):
     (["--model=resnet19"], ["model", "resnet19", "resnet20"]),
     (["--stochastic_depth=1"], ["stochastic_depth", "[0, 1)", "got 1"]),
     (["--momentum=1.5"], ["momentum", "1.5"]),
-    (["--optimizer=tfa/Lookahead"], ["optimizer", "tfa/Lookahead", "tfa/Yogi"]),
+    (["--optimizer=tfa:Lookahead"], ["optimizer", "tfa:Lookahead", "tfa:Yogi"]),
     (["--epochs=3"], ["warmup_epochs", "epochs (3)", "got 5"]),
     (["resnet20"], ["--name=value", "'resnet20'"]),
     (["--data_dir=/nowhere"], ["/nowhere"]),

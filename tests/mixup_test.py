@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tests import modes
 from tricks import blend, mixup, sample_lam
-from tricks.mixup import random_permutation
+from tricks.draws import random_permutation
 
 SEEDS = tf.stack([tf.range(4000), 7 - tf.range(4000)], axis=1)
 

@@ -9,13 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests import modes
-from tricks import (
-  LossScale,
-  all_finite,
-  next_loss_scale,
-  policy_name,
-  precision,
-)
+from tricks import LossScale, next_loss_scale, precision
 
 
 def pattern(steps=60):
@@ -72,7 +66,7 @@ def test_scale_equals_keras(monkeypatch):
       if hasattr(keras, "dynamic_scale")
       else keras.loss_scale
     )
-    loss_scale.update(all_finite([gradient]))
+    loss_scale.update(tf.constant(finite))
     assert loss_scale.value.numpy() == float(theirs)
 
 
@@ -130,37 +124,3 @@ def test_state_is_two_variables_that_a_checkpoint_restores(tmp_path):
   other = LossScale()
   tf.train.Checkpoint(x=other).restore(path).assert_consumed()
   assert (other.value.numpy(), other.good_steps.numpy()) == (2**14, 1)
-
-
-@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float32])
-@pytest.mark.parametrize("mode", modes.MODES)
-def test_one_bad_element_is_seen(dtype, mode):
-  check = modes.compiled(
-    lambda *gradients: all_finite(
-      [None, *(tf.cast(g, dtype) for g in gradients)]
-    ),
-    mode,
-  )
-  for bad in (0.0, np.inf, -np.inf, np.nan):
-    for at in (0, 1):
-      gradients = [np.zeros([3], np.float32), np.ones([2, 2], np.float32)]
-      gradients[at].flat[1] = bad
-      assert check(*gradients) == np.isfinite(bad)
-
-
-def test_no_gradient_is_finite():
-  assert all_finite([]).numpy()
-  assert all_finite([None]).numpy()
-
-
-@pytest.mark.parametrize("name", precision.PRECISIONS)
-def test_policies_keep_variables_in_float32(name):
-  policy = tf.keras.mixed_precision.Policy(policy_name(name))
-  assert policy.variable_dtype == "float32"
-  assert policy.compute_dtype == name.replace("mixed_", "")
-
-
-def test_unknown_precision_is_named():
-  message = "precision must be one of float32, .*, got 'float16'"
-  with pytest.raises(ValueError, match=message):
-    policy_name("float16")

@@ -127,7 +127,7 @@ def test_an_overflow_on_any_replica_skips_the_update_on_all(
       state, config, schedule=make_schedule(config)
     )
     run(strategy, run_steps, [good])
-    slots = itertools.chain(*state.slots)
+    slots = itertools.chain(*state.optimizer.slots)
     variables = [*state.averaged, *slots, *state.averages]
     before = all_copies(strategy, variables)
     run(strategy, run_steps, [bad])

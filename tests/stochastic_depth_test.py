@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests import modes
 from tricks import drop_probabilities, stochastic_depth
-from tricks.mixup import uniform
+from tricks.draws import uniform
 
 SEEDS = np.int32([[0, 0], [3, -4], [-(2**31), 2**31 - 1], [7, 1]])
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from train_loop.fields import ConfigError, check, refused, setting
 from train_loop.models.names import MODEL_VARIANTS, MODELS
+from tricks.names import OPTIMIZERS, PRECISIONS, SCHEDULES
 
 __all__ = [
   "ADDONS_OPTIMIZERS",
@@ -36,29 +37,19 @@ __all__ = [
   "require_addons",
 ]
 
-SCHEDULES = (
-  "cosine",
-  "step",
-  "constant",
-  "linear",
-  "polynomial",
-  "exponential",
-)
-OPTIMIZERS = ("sgd", "adamw", "lars", "lamb", "muon")
 # The optimizers of TensorFlow Addons' last release that need only a rate.
 ADDONS_OPTIMIZERS = (
-  "tfa/AdaBelief",
-  "tfa/AdamW",
-  "tfa/ConditionalGradient",
-  "tfa/LAMB",
-  "tfa/LazyAdam",
-  "tfa/NovoGrad",
-  "tfa/ProximalAdagrad",
-  "tfa/RectifiedAdam",
-  "tfa/SGDW",
-  "tfa/Yogi",
+  "tfa:AdaBelief",
+  "tfa:AdamW",
+  "tfa:ConditionalGradient",
+  "tfa:LAMB",
+  "tfa:LazyAdam",
+  "tfa:NovoGrad",
+  "tfa:ProximalAdagrad",
+  "tfa:RectifiedAdam",
+  "tfa:SGDW",
+  "tfa:Yogi",
 )
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 # The seeds of mixup and CutMix take the step as an int32.
 MAX_STEPS = 2**31 - 1
 MAX_BATCH_SIZE = 2**20
@@ -190,10 +181,10 @@ class OptimizerConfig:
     low=0.0,
     high=1.0,
     open_high=True,
-    help="Momentum of sgd, lars, muon and tfa/SGDW.",
+    help="Momentum of sgd, lars, muon and tfa:SGDW.",
   )
   nesterov: bool = setting(
-    True, help="Nesterov's momentum, for sgd, lars, muon and tfa/SGDW."
+    True, help="Nesterov's momentum, for sgd, lars, muon and tfa:SGDW."
   )
   weight_decay: float = setting(
     1e-4,

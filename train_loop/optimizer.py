@@ -1,45 +1,113 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The optimizers of TensorFlow Addons, `--optimizer=tfa/NAME`.
-
-Addons ended in 2024, and its last release imports up to TensorFlow 2.15 only.
-"""
+"""A gradient becomes an update: by our rules, or by TensorFlow Addons'."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Union
 
 import tensorflow as tf
 
+import tricks
 from train_loop import config as config_lib
 
+# Where AutoGraph has nothing to convert, to let it look costs seconds a start.
+_unconverted = tf.autograph.experimental.do_not_convert
 
-class AddonsOptimizer:
-  """One optimizer of TensorFlow Addons, which keeps its own variables.
 
-      w ← w − η·λ·w   where w is decayed;   then the optimizer's step, at rate η
-
-  So is decay decoupled under each of them, as in Addons' own SGDW and AdamW;
-  what an optimizer has of decay itself stays off. Momentum and Nesterov reach
-  those that have them; all else keeps Addons' defaults.
+class OurOptimizer:
+  """One of the update rules of `tricks`, with the slots that it keeps.
 
   Attributes:
-    variables: all that it keeps, made when the optimizer is.
+    slots: for each parameter its variables, such as the momentum.
   """
 
   def __init__(
     self,
     config: config_lib.OptimizerConfig,
     parameters: Sequence[tf.Variable],
+    *,
+    kernels: Sequence[bool],
+    decayed: Sequence[bool],
+  ) -> None:
+    """Makes the slots, zeros at first.
+
+    Args:
+      config: its `optimizer` is one of `config.OPTIMIZERS`.
+      parameters: what is updated.
+      kernels: for each parameter, whether it is a kernel.
+      decayed: for each parameter, whether weight decay applies.
+    """
+    self._rule = tricks.make_optimizer(
+      config.optimizer, momentum=config.momentum, nesterov=config.nesterov
+    )
+    self._parameters = list(parameters)
+    self._kernels = list(kernels)
+    self._decays = [config.weight_decay if d else 0.0 for d in decayed]
+    self.slots = [
+      tuple(_zeros_like(v) for _ in self._rule.slots) for v in parameters
+    ]
+
+  @_unconverted
+  def apply(
+    self,
+    gradients: Sequence[tf.Tensor],
+    *,
+    learning_rate: tf.Tensor,
+    step: tf.Tensor,
+  ) -> None:
+    """Updates parameters and slots.
+
+    Args:
+      gradients: one a parameter, float32, summed over replicas, finite.
+      learning_rate: of this step, float32 scalar.
+      step: 0-based, int64 scalar.
+    """
+    for parameter, gradient, slots, kernel, weight_decay in zip(
+      self._parameters, gradients, self.slots, self._kernels, self._decays
+    ):
+      new_parameter, new_slots = self._rule.update(
+        parameter.read_value(),
+        gradient,
+        tuple(slot.read_value() for slot in slots),
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        kernel=kernel,
+        step=step,
+      )
+      parameter.assign(new_parameter)
+      for slot, new_slot in zip(slots, new_slots):
+        slot.assign(new_slot)
+
+
+class AddonsOptimizer:
+  """One optimizer of TensorFlow Addons, `--optimizer=tfa:NAME`.
+
+      w ← w − η·λ·w   if w is decayed;   then the optimizer's step, at rate η
+
+  So decay is decoupled under each of them, as in Addons' own SGDW and AdamW;
+  an optimizer's own decay stays off. Momentum and Nesterov reach those that
+  have them; all else keeps Addons' defaults. Addons ended in 2024, and its last
+  release imports up to TensorFlow 2.15 only.
+
+  Attributes:
+    slots: all its variables, in one tuple.
+  """
+
+  def __init__(
+    self,
+    config: config_lib.OptimizerConfig,
+    parameters: Sequence[tf.Variable],
+    *,
     decayed: Sequence[bool],
   ) -> None:
     """Makes the optimizer and its slots.
 
     Args:
-      config: its `optimizer` is "tfa/NAME".
-      parameters: what it is to update.
+      config: its `optimizer` is one of `config.ADDONS_OPTIMIZERS`.
+      parameters: what is updated.
       decayed: for each parameter, whether weight decay applies.
 
     Raises:
@@ -55,7 +123,7 @@ class AddonsOptimizer:
       )
     import tensorflow_addons as tfa
 
-    make = getattr(tfa.optimizers, config.optimizer.removeprefix("tfa/"))
+    make = getattr(tfa.optimizers, config.optimizer.removeprefix("tfa:"))
     # A callable is asked for the rate in every step.
     self._rate = tf.Variable(0.0, trainable=False)
     options: dict[str, Any] = {
@@ -69,18 +137,19 @@ class AddonsOptimizer:
     # Now, not in the first step: a checkpoint is restored before that.
     self._parameters = list(parameters)
     self._optimizer._create_all_weights(self._parameters)
-    self.variables: list[tf.Variable] = self._optimizer.variables()
+    self.slots = [tuple(self._optimizer.variables())]
     self._decays = [config.weight_decay * is_decayed for is_decayed in decayed]
 
+  @_unconverted
   def apply(
-    self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor
+    self,
+    gradients: Sequence[tf.Tensor],
+    *,
+    learning_rate: tf.Tensor,
+    step: tf.Tensor,
   ) -> None:
-    """Takes one step.
-
-    Args:
-      gradients: one a parameter, float32, summed over replicas.
-      learning_rate: η, float32 scalar.
-    """
+    """Updates parameters and slots; arguments as of `OurOptimizer.apply`."""
+    del step  # Addons counts its own.
     self._rate.assign(learning_rate)
     for parameter, weight_decay in zip(self._parameters, self._decays):
       if weight_decay:
@@ -88,3 +157,33 @@ class AddonsOptimizer:
     self._optimizer.apply_gradients(
       zip(gradients, self._parameters), experimental_aggregate_gradients=False
     )
+
+
+Optimizer = Union[OurOptimizer, AddonsOptimizer]
+
+
+def make_optimizer(
+  config: config_lib.OptimizerConfig,
+  parameters: Sequence[tf.Variable],
+  *,
+  kernels: Sequence[bool],
+  decayed: Sequence[bool],
+) -> Optimizer:
+  """Returns the optimizer that the config names, with its slots.
+
+  Args:
+    config: how a gradient becomes an update.
+    parameters: what is updated.
+    kernels: for each parameter, whether it is a kernel.
+    decayed: for each parameter, whether weight decay applies.
+
+  Raises:
+    ConfigError: it is one of Addons', and cannot be used here.
+  """
+  if config.optimizer in config_lib.ADDONS_OPTIMIZERS:
+    return AddonsOptimizer(config, parameters, decayed=decayed)
+  return OurOptimizer(config, parameters, kernels=kernels, decayed=decayed)
+
+
+def _zeros_like(variable: tf.Variable) -> tf.Variable:
+  return tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False)

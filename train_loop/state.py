@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import tricks
 from train_loop import config as config_lib
-from train_loop import optimizer as addons
+from train_loop.optimizer import make_optimizer
 from tricks import keras_compat
 
 
@@ -77,11 +77,10 @@ class TrainState:
     step: int64, the 0-based step that comes next.
     parameters: the trainable `tf.Variable`s, in the model's order.
     decayed: for each parameter, whether weight decay applies.
-    statistics: the model's floating-point variables that are not trained
-      (BatchNorm's moving mean and variance).
-    optimizer: the update rule, pure; or one of TensorFlow Addons'.
-    slots: for each parameter the optimizer's variables (momentum and the like);
-      of TensorFlow Addons' all in one tuple.
+    statistics: those of `untrained` that are floating-point: BatchNorm's moving
+      mean and variance.
+    untrained: the model's variables that are not trained.
+    optimizer: how a gradient becomes an update, and its slots.
     averages: the moving averages of parameters and statistics, or none.
     loss_scale: the dynamic loss scale under mixed_float16, else None.
     window: the metrics since they were last logged.
@@ -98,24 +97,14 @@ class TrainState:
     self.decayed = tricks.decay_mask(
       model, decay_kernels_only=config.optimizer.decay_kernels_only
     )
-    self.frozen = keras_compat.tf_variables(model.non_trainable_variables)
-    self.statistics = [v for v in self.frozen if v.dtype.is_floating]
-    self.optimizer: tricks.Optimizer | addons.AddonsOptimizer
-    if config.optimizer.optimizer in config_lib.ADDONS_OPTIMIZERS:
-      self.optimizer = addons.AddonsOptimizer(
-        config.optimizer, self.parameters, self.decayed
-      )
-      self.slots = [tuple(self.optimizer.variables)]
-    else:
-      self.optimizer = tricks.make_optimizer(
-        config.optimizer.optimizer,
-        momentum=config.optimizer.momentum,
-        nesterov=config.optimizer.nesterov,
-      )
-      self.slots = [
-        tuple(_zeros_like(v) for _ in self.optimizer.slots)
-        for v in self.parameters
-      ]
+    self.untrained = keras_compat.tf_variables(model.non_trainable_variables)
+    self.statistics = [v for v in self.untrained if v.dtype.is_floating]
+    self.optimizer = make_optimizer(
+      config.optimizer,
+      self.parameters,
+      kernels=tricks.kernel_mask(model),
+      decayed=self.decayed,
+    )
     averaged = self.averaged if config.regularization.ema_decay else []
     self.averages = [_copy(v) for v in averaged]
     half = config.precision.precision == "mixed_float16"
@@ -133,8 +122,9 @@ class TrainState:
     items = {
       "step": self.step,
       "parameters": self.parameters,
-      "frozen": self.frozen,
-      "slots": [list(slots) for slots in self.slots],
+      # The name of a build before: its checkpoints are read.
+      "frozen": self.untrained,
+      "slots": [list(slots) for slots in self.optimizer.slots],
       "averages": self.averages,
       "window": self.window,
       "best_top1": self.best_top1,
@@ -162,10 +152,6 @@ def _num_classes(model: tf.keras.Model) -> int:
       f"{shape}; wrap a subclassed model as tf.keras.Model(x, model(x))"
     )
   return int(shape[1])
-
-
-def _zeros_like(variable: tf.Variable) -> tf.Variable:
-  return tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False)
 
 
 def _copy(variable: tf.Variable) -> tf.Variable:

@@ -12,12 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Callable
 
-import numpy as np
 import tensorflow as tf
 
 import tricks
 from train_loop.config import TrainConfig
-from train_loop.optimizer import AddonsOptimizer
 from train_loop.state import TrainState
 
 Batch = dict[str, tf.Tensor]
@@ -66,7 +64,7 @@ def train_step(
 
   # 1. Mixup or CutMix, with randomness from (seed, step) alone.
   images, targets = mixed_batch(batch, step, state.num_classes, config)
-  images = resized(images, image_size)
+  images = tricks.resized(images, image_size)
 
   # 2, 3. Forward and backward: the part that XLA may compile on each of several
   # replicas. On one device the loop has it compile all of this function.
@@ -143,42 +141,6 @@ def mixed_batch(
       images, targets, alpha=config.regularization.cutmix_alpha, seed=seed
     )
   return images, targets
-
-
-@unconverted
-def resized(images: tf.Tensor, image_size: int | None) -> tf.Tensor:
-  """Resizes to a height, the aspect ratio kept, each pixel counted.
-
-  As `tf.image.resize` with `antialias`, which has no kernel for a GPU and none
-  for XLA, by two matrix products: one sums rows, the other columns.
-
-  Args:
-    images: [batch, height, width, channels] float32.
-    image_size: the new height; None leaves the images as they are.
-
-  Returns:
-    [batch, image_size, image_size * width / height, channels] float32.
-  """
-  if image_size is None or image_size == images.shape[1]:
-    return images
-  _, height, width, _ = images.shape
-  new_width = max(1, round(image_size * width / height))
-  rows = resize_weights(height, image_size)
-  columns = resize_weights(width, new_width)
-  images = tf.einsum("yh,bhwc->bywc", rows, images)
-  return tf.einsum("xw,bywc->byxc", columns, images)
-
-
-def resize_weights(size: int, new_size: int) -> np.ndarray:
-  """Returns what each new pixel sums of a row of old ones.
-
-  Returns:
-    [new_size, size] float32; rows sum to 1.
-  """
-  with tf.init_scope():  # Numbers, also where a graph is traced.
-    unit_rows = tf.eye(size)[..., tf.newaxis]
-    weights = tf.image.resize(unit_rows, [new_size, size], antialias=True)
-    return weights[..., 0].numpy()
 
 
 def accumulated_gradients(
@@ -289,22 +251,7 @@ def apply_gradients(
   config: TrainConfig,
 ) -> None:
   """Updates parameters, slots and averages with gradients that are finite."""
-  if isinstance(state.optimizer, AddonsOptimizer):
-    state.optimizer.apply(gradients, learning_rate)
-  else:
-    for parameter, gradient, slots, decayed in zip(
-      state.parameters, gradients, state.slots, state.decayed
-    ):
-      new_parameter, new_slots = state.optimizer.update(
-        parameter.read_value(),
-        gradient,
-        tuple(slot.read_value() for slot in slots),
-        learning_rate=learning_rate,
-        weight_decay=config.optimizer.weight_decay if decayed else 0.0,
-        step=step,
-      )
-      parameter.assign(new_parameter)
-      assign_all(slots, new_slots)
+  state.optimizer.apply(gradients, learning_rate=learning_rate, step=step)
   if state.averages:
     decay = tricks.ema_decay_at(step, config.regularization.ema_decay)
     for average, variable in zip(state.averages, state.averaged):

@@ -6,10 +6,11 @@ He et al. 2018, "Bag of Tricks for Image Classification with Convolutional
 Neural Networks" (arXiv 1812.01187):
 
   linear_scaling   3.1  scale_learning_rate
-  schedules        3.1  warmup; 5.1 cosine; 2 step and others; make_schedule
+  schedules        3.1  warmup; 5.1 cosine; 2 step and others; make_schedule,
+                        learning_rates
   zero_gamma       3.1  zero_gamma
-  weight_decay     3.1  decay_mask (no bias decay), l2_gradient
-  precision        3.2  policy_name, LossScale, next_loss_scale, all_finite
+  weight_decay     3.1  decay_mask (no bias decay), kernel_mask, l2_gradient
+  precision        3.2  LossScale, next_loss_scale
   label_smoothing  5.2  smooth_labels, paper_smoothing
   distillation     5.3  distillation_loss
   mixup            5.4  mixup, blend, sample_lam
@@ -22,11 +23,13 @@ and beyond it:
   optimizers       make_optimizer: the update rules by name
   ema              ema, ema_decay_at
   stochastic_depth stochastic_depth, drop_probabilities
+  progressive_resizing  resized: smaller images first
   flip_tta         flip_tta, in evaluation
 
-The rest is keras_compat, where Keras 2 and Keras 3 differ. Functions named as
-their file are re-exported here too, so import others from such a file as
-`from tricks.mixup import blend`.
+The rest: keras_compat, in which Keras 2 and Keras 3 differ; draws, random
+numbers that eager, graph and XLA agree on; names, what flags may say.
+`tricks.mixup` is the function and not the file of its name: import others of a
+file as in `from tricks.mixup import blend`.
 """
 
 from __future__ import annotations
@@ -44,23 +47,18 @@ if TYPE_CHECKING:
   from tricks.label_smoothing import paper_smoothing, smooth_labels
   from tricks.linear_scaling import scale_learning_rate
   from tricks.mixup import blend, mixup, sample_lam
-  from tricks.optimizers import OPTIMIZERS, Optimizer, make_optimizer
-  from tricks.precision import (
-    PRECISIONS,
-    LossScale,
-    all_finite,
-    next_loss_scale,
-    policy_name,
-  )
+  from tricks.names import OPTIMIZERS, PRECISIONS, SCHEDULES
+  from tricks.optimizers import Optimizer, make_optimizer
+  from tricks.precision import LossScale, next_loss_scale
+  from tricks.progressive_resizing import resized
   from tricks.schedules import (
-    SCHEDULES,
     Schedule,
     learning_rates,
     make_schedule,
     warmup_hold_cosine,
   )
   from tricks.stochastic_depth import drop_probabilities, stochastic_depth
-  from tricks.weight_decay import decay_mask, l2_gradient
+  from tricks.weight_decay import decay_mask, kernel_mask, l2_gradient
   from tricks.zero_gamma import zero_gamma
 
 __all__ = [
@@ -70,7 +68,6 @@ __all__ = [
   "LossScale",
   "Optimizer",
   "Schedule",
-  "all_finite",
   "blend",
   "cutmix",
   "decay_mask",
@@ -79,6 +76,7 @@ __all__ = [
   "ema",
   "ema_decay_at",
   "flip_tta",
+  "kernel_mask",
   "l2_gradient",
   "learning_rates",
   "make_optimizer",
@@ -86,7 +84,7 @@ __all__ = [
   "mixup",
   "next_loss_scale",
   "paper_smoothing",
-  "policy_name",
+  "resized",
   "sample_lam",
   "scale_learning_rate",
   "smooth_labels",
@@ -108,15 +106,14 @@ _FILES = {
   "blend": "mixup",
   "mixup": "mixup",
   "sample_lam": "mixup",
-  "OPTIMIZERS": "optimizers",
+  "OPTIMIZERS": "names",
   "Optimizer": "optimizers",
   "make_optimizer": "optimizers",
-  "PRECISIONS": "precision",
+  "PRECISIONS": "names",
   "LossScale": "precision",
-  "all_finite": "precision",
   "next_loss_scale": "precision",
-  "policy_name": "precision",
-  "SCHEDULES": "schedules",
+  "resized": "progressive_resizing",
+  "SCHEDULES": "names",
   "Schedule": "schedules",
   "learning_rates": "schedules",
   "make_schedule": "schedules",
@@ -124,6 +121,7 @@ _FILES = {
   "drop_probabilities": "stochastic_depth",
   "stochastic_depth": "stochastic_depth",
   "decay_mask": "weight_decay",
+  "kernel_mask": "weight_decay",
   "l2_gradient": "weight_decay",
   "zero_gamma": "zero_gamma",
 }

@@ -6,14 +6,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tricks.mixup import (
-  as_floating,
-  check_alpha,
-  random_permutation,
-  sample_lam,
-  split_seed,
-  uniform,
-)
+from tricks.draws import random_permutation, split_seed, uniform
+from tricks.mixup import as_floating, check_alpha, sample_lam
 
 
 def cutmix(

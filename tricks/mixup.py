@@ -2,19 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mixup: the network is trained on blends of two examples.
 
-Randomness is stateless: the same seed gives the same blend in eager mode, graph
-mode and XLA alike. So it is drawn as Philox integers, on which the three agree:
-stateless_uniform's floats differ under XLA, as does all that it draws by an
-algorithm of its own choice, and stateless_gamma, stateless_shuffle and
-index_shuffle have no XLA kernel.
+The same seed gives the same blend in eager mode, graph mode and XLA alike.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import tensorflow as tf
+
+from tricks.draws import random_permutation, split_seed, uniform
 
 
 def mixup(
@@ -107,38 +104,6 @@ def sample_lam(alpha: float, seed: tf.Tensor) -> tf.Tensor:
   return tf.cast(tf.clip_by_value(lam, 0.0, 1.0), tf.float32)
 
 
-def random_permutation(size: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-  """Draws a permutation of range(size).
-
-  Args:
-    size: int32 scalar.
-    seed: [2] int32.
-
-  Returns:
-    [size] int32.
-  """
-  return tf.argsort(_random_bits([size], seed), stable=True)
-
-
-def uniform(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
-  """Draws numbers uniform in (0, 1): the middles of its 2^32 equal parts.
-
-  Args:
-    shape: of the result.
-    seed: [2] int32.
-
-  Returns:
-    float64 of that shape; neither 0 nor 1 occurs.
-  """
-  bits = tf.cast(_random_bits(shape, seed), tf.float64)
-  return (bits + 2.0**31 + 0.5) / 2.0**32
-
-
-def split_seed(seed: tf.Tensor, number: int) -> tf.Tensor:
-  """Derives `number` independent seeds, [number, 2] int32, from one."""
-  return tf.random.split(seed, number, alg="philox")
-
-
 def as_floating(images: tf.Tensor) -> tf.Tensor:
   """Returns images in their own dtype if it is floating, else as float32."""
   images = tf.convert_to_tensor(images)
@@ -154,9 +119,3 @@ def check_alpha(name: str, alpha: float) -> None:
 def _interpolate(x: tf.Tensor, y: tf.Tensor, lam: tf.Tensor) -> tf.Tensor:
   lam = tf.cast(lam, x.dtype)
   return lam * x + (1.0 - lam) * y
-
-
-def _random_bits(shape: list[Any], seed: tf.Tensor) -> tf.Tensor:
-  return tf.random.stateless_uniform(
-    shape, seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
-  )

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from tricks import adamw, lamb, lars, muon
 from tricks import momentum as momentum_lib
-
-OPTIMIZERS = ("sgd", "adamw", "lars", "lamb", "muon")
+from tricks.names import OPTIMIZERS
 
 
 class Optimizer(NamedTuple):

@@ -14,31 +14,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-
 INITIAL_LOSS_SCALE = 2.0**15
 GROWTH_STEPS = 2000
-
-
-def policy_name(precision: str) -> str:
-  """Returns the name of the Keras dtype policy of a precision.
-
-  Args:
-    precision: one of PRECISIONS.
-
-  Returns:
-    The name, for tf.keras.mixed_precision.Policy.
-
-  Raises:
-    ValueError: the precision is unknown.
-
-  Reference: He et al. 2018, section 3.2.
-  """
-  if precision not in PRECISIONS:
-    raise ValueError(
-      f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}"
-    )
-  return precision
 
 
 def next_loss_scale(
@@ -65,23 +42,6 @@ def next_loss_scale(
   halved = tf.maximum(value / 2.0, 1.0)
   value = tf.where(finite, tf.where(grows, doubled, value), halved)
   return value, tf.where(grows, tf.zeros_like(good_steps), good_steps)
-
-
-def all_finite(gradients: Sequence[tf.Tensor | None]) -> tf.Tensor:
-  """Whether each element of each gradient is finite.
-
-  Args:
-    gradients: tensors of any floating dtype; None is passed over.
-
-  Returns:
-    A bool scalar.
-  """
-  finite = [
-    tf.reduce_all(tf.math.is_finite(gradient))
-    for gradient in gradients
-    if gradient is not None
-  ]
-  return tf.reduce_all(finite) if finite else tf.constant(True)
 
 
 class LossScale(tf.Module):

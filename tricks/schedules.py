@@ -23,20 +23,13 @@ from typing import Any
 
 import numpy as np
 
+from tricks.names import SCHEDULES
+
 # An integer, or an array or tensor of integers, 0-based.
 Step = Any
 # A float32 of the step's shape: NumPy's, or a tensor if the step is one.
 Rate = Any
 Schedule = Callable[[Step], Rate]
-
-SCHEDULES = (
-  "cosine",
-  "step",
-  "constant",
-  "linear",
-  "polynomial",
-  "exponential",
-)
 
 
 def constant(learning_rate: float) -> Schedule:

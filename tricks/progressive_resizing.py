@@ -1,0 +1,53 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Progressive resizing: smaller images first, resized on the device.
+
+`tf.image.resize` with `antialias` has no kernel for a GPU and none for XLA; two
+matrix products have.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+
+# Nothing in it for AutoGraph to convert, which costs seconds at a start.
+@tf.autograph.experimental.do_not_convert
+def resized(images: tf.Tensor, image_size: int | None) -> tf.Tensor:
+  """Resizes images to a new height and keeps their aspect ratio.
+
+  x' = R·x·Cᵀ for each channel: R sums rows of pixels, C columns. Equals
+  `tf.image.resize` with `antialias`.
+
+  Args:
+    images: [batch, height, width, channels] float32.
+    image_size: the new height; None leaves the images as they are.
+
+  Returns:
+    [batch, image_size, image_size * width / height, channels] float32.
+  """
+  if image_size is None or image_size == images.shape[1]:
+    return images
+  _, height, width, _ = images.shape
+  new_width = max(1, round(image_size * width / height))
+  rows = resize_weights(height, image_size)
+  columns = resize_weights(width, new_width)
+  images = tf.einsum("yh,bhwc->bywc", rows, images)
+  return tf.einsum("xw,bywc->byxc", columns, images)
+
+
+def resize_weights(size: int, new_size: int) -> np.ndarray:
+  """Returns the weights by which a row of pixels becomes a shorter one.
+
+  Args:
+    size: pixels of the row.
+    new_size: pixels of the new row.
+
+  Returns:
+    [new_size, size] float32; rows sum to 1.
+  """
+  with tf.init_scope():  # Numbers, also where a graph is traced.
+    unit_rows = tf.eye(size)[..., tf.newaxis]
+    weights = tf.image.resize(unit_rows, [new_size, size], antialias=True)
+    return weights[..., 0].numpy()
