@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -222,12 +223,42 @@ def test_batches_of_any_size_become_full_ones(tmp_path):
   assert np.isfinite(record["loss"])
 
 
-def test_a_rate_far_too_high_is_told_as_diverged(tmp_path):
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_a_diverging_run_stops_at_the_call_that_diverged(precision, tmp_path):
   config = tiny.config(
-    base_learning_rate=1e30, warmup_steps=0, schedule="constant"
+    base_learning_rate=1e30,
+    warmup_steps=0,
+    schedule="constant",
+    precision=precision,
+    total_steps=240,
+    steps_per_loop=2,
+    log_every_steps=120,
+    eval_every_steps=60,
   )
-  with pytest.raises(Diverged, match="lower base_learning_rate"):
-    train_and_evaluate(tiny.model(), tiny.dataset(), None, config, tmp_path)
+  with pytest.raises(Diverged, match="lower base_learning_rate") as info:
+    train_and_evaluate(
+      tiny.model(dtype=precision),
+      tiny.dataset(),
+      tiny.dataset(),
+      config,
+      tmp_path,
+    )
+  (step,) = re.findall(r"before step (\d+),", str(info.value))
+  # float16 halves its loss scale from 2^15 to 1 first.
+  assert int(step) <= {"float32": 6, "mixed_float16": 24}[precision]
+  assert metrics_file.read_metrics(tmp_path) == []
+
+
+def test_an_overflow_that_a_smaller_scale_mends_is_no_divergence():
+  config = tiny.config(precision="mixed_float16")
+  state = TrainState(tiny.model(dtype="mixed_float16"), config)
+  run_steps = run_steps_lib.make_run_steps(
+    state, config, schedule=make_schedule(config)
+  )
+  state.loss_scale.value.assign(2.0**40)
+  run_steps(iter(tiny.dataset().repeat()), tf.constant(3, tf.int64))
+  assert state.window.read()["skipped_steps"] == 3
+  run_steps_lib.require_finite(state)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from train_loop import config as config_lib
 from train_loop import evaluation, machine, step
 from train_loop import run_steps as run_steps_lib
 from train_loop.config import ConfigError
-from train_loop.failures import Diverged, Stopped, input_failures
+from train_loop.failures import Stopped, input_failures
 from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
 from train_loop.workdir import checkpoints, metrics_file, run_card, tensorboard
@@ -172,6 +172,7 @@ def _run(
     with pace.timed(count), input_failures(range(now, now + count)):
       run_steps(iterator, tf.constant(count, tf.int64))
       now = int(state.step.numpy())
+    run_steps_lib.require_finite(state)
     reporter.progress(now)
     epoch = now * loop.global_batch_size / loop.examples_per_epoch
     where = {"step": now, "epoch": round(epoch, 4)}
@@ -222,21 +223,11 @@ class Pace:
 
 
 def _read_window(state: TrainState) -> dict[str, Any]:
-  """Reads and resets the metrics; raises where no remedy for them is left."""
+  """Reads and resets the metrics."""
   record = state.window.read()
   state.window.reset()
-  scale = None
   if state.loss_scale is not None:
-    scale = float(state.loss_scale.value.numpy())
-    record["loss_scale"] = scale
-  hopeless = scale is None or (record["loss"] is None and scale <= 1.0)
-  if record["skipped_steps"] and hopeless:
-    raise Diverged(
-      f"diverged: the gradient is not finite before step "
-      f"{int(state.step.numpy())}, at learning rate "
-      f"{record['learning_rate']:.4g}; lower base_learning_rate, lengthen "
-      "warmup, or set clip_global_norm"
-    )
+    record["loss_scale"] = float(state.loss_scale.value.numpy())
   return record
 
 

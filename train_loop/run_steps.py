@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from train_loop import config as config_lib
 from train_loop import step
+from train_loop.failures import Diverged
 from train_loop.state import TrainState
 
 
@@ -68,6 +69,7 @@ def make_run_steps(
   one_trace = OneTrace("run_steps")
 
   def replica_step(batch: step.Batch) -> None:
+    remedy_left = state.remedy_left()
     metrics = step.train_step(
       state,
       batch,
@@ -77,6 +79,8 @@ def make_run_steps(
       image_size=image_size,
     )
     state.window.add(metrics)
+    lost = tf.logical_not(tf.logical_or(metrics["finite"], remedy_left))
+    state.diverged.assign(tf.logical_or(state.diverged, lost))
 
   if config.precision.jit_compile and not tf.distribute.has_strategy():
     # With no other replica to wait for, XLA compiles the step as a whole, and a
@@ -93,3 +97,21 @@ def make_run_steps(
       strategy.run(replica_step, args=(next(iterator),))
 
   return run_steps
+
+
+def require_finite(state: TrainState) -> None:
+  """Raises if a step of this process found a gradient without remedy.
+
+  Args:
+    state: the run's variables.
+
+  Raises:
+    Diverged: the gradient is not finite, and no smaller loss scale is left.
+  """
+  if state.diverged.numpy():
+    rate = float(state.window.learning_rate.numpy())
+    raise Diverged(
+      f"diverged: the gradient is not finite before step "
+      f"{int(state.step.numpy())}, at learning rate {rate:.4g}; lower "
+      "base_learning_rate, lengthen warmup, or set clip_global_norm"
+    )

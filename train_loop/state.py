@@ -84,6 +84,8 @@ class TrainState:
     averages: the moving averages of parameters and statistics, or none.
     loss_scale: the dynamic loss scale under mixed_float16, else None.
     window: the metrics since they were last logged.
+    diverged: whether a gradient was not finite and no loss scale is left to
+      lower; not saved.
     best_top1: the best evaluation so far, -1 before the first.
   """
 
@@ -110,12 +112,19 @@ class TrainState:
     half = config.precision.precision == "mixed_float16"
     self.loss_scale = tricks.LossScale() if half else None
     self.window = MetricWindow()
+    self.diverged = tf.Variable(False, trainable=False, name="diverged")
     self.best_top1 = tf.Variable(-1.0, trainable=False, name="best_top1")
 
   @property
   def averaged(self) -> list[tf.Variable]:
     """The variables that `averages` follows, in its order."""
     return self.parameters + self.statistics
+
+  def remedy_left(self) -> tf.Tensor:
+    """Returns whether a smaller loss scale may make the gradient finite."""
+    if self.loss_scale is None:
+      return tf.constant(False)
+    return self.loss_scale.value > 1.0
 
   def checkpoint_items(self) -> dict[str, Any]:
     """Returns what `tf.train.Checkpoint` takes to save the whole state."""
