@@ -132,6 +132,17 @@ class Augmentation:
         f"pad_crop must be at most {side} for images of {height} by {width},"
         f" got {self.pad_crop}"
       )
+    of_colors = {
+      "auto_augment": self.auto_augment != "none",
+      "color_jitter": self.color_jitter,
+      "pca_noise": self.pca_noise,
+    }
+    if channels not in (1, 3) and any(of_colors.values()):
+      names = " and ".join(name for name, is_on in of_colors.items() if is_on)
+      raise DataError(
+        f"{names} must be left out for images of {channels} channels: gray or"
+        " RGB is needed"
+      )
     if self.pca_noise and channels == 1:
       raise DataError(
         f"pca_noise must be 0 for gray images, got {self.pca_noise}"

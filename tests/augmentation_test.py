@@ -145,6 +145,21 @@ def test_what_does_not_fit_the_images_is_named(options, expected):
   inputs(augmentation=Augmentation(pad_crop=8))
 
 
+@pytest.mark.parametrize(
+  ("options", "names"),
+  [
+    ({"auto_augment": "rand_augment"}, "auto_augment"),
+    ({"color_jitter": 0.1, "pca_noise": 0.1}, "color_jitter and pca_noise"),
+  ],
+)
+def test_colors_need_gray_or_rgb(options, names):
+  message = f"^{names} must be left out for images of 4 channels"
+  with pytest.raises(DataError, match=message):
+    Augmentation(**options).require_fits((8, 8, 4))
+  Augmentation(**options).require_fits((8, 8, 3))
+  Augmentation(flip=True, pad_crop=2).require_fits((8, 8, 4))
+
+
 def test_settings_need_no_tensorflow():
   code = (
     "import sys, data; data.Augmentation(flip=True); data.SourceOptions()\n"

@@ -216,22 +216,3 @@ def test_each_key_has_its_own_result_and_keeps_it(policy):
   np.testing.assert_array_equal(first, again)
   results = {image.tobytes() for image in first.numpy()}
   assert len(results) > 80
-
-
-@pytest.mark.parametrize("num_layers", [-1, -5])
-def test_num_layers_is_checked(num_layers):
-  with pytest.raises(ValueError, match=f"num_layers .*, got {num_layers}"):
-    RANDOM(batch((8, 8, 3), 2), keys_of(2), num_layers=num_layers)
-
-
-@pytest.mark.parametrize("magnitude", [-0.1, 10.1, 30, math.nan])
-def test_magnitude_is_checked(magnitude):
-  message = rf"magnitude must be in \[0, 10\], got {magnitude}"
-  with pytest.raises(ValueError, match=message):
-    RANDOM(batch((8, 8, 3), 2), keys_of(2), magnitude=magnitude)
-
-
-@every_policy
-def test_channels_are_checked(policy):
-  with pytest.raises(ValueError, match=r"1 or 3 channels .*, got 4"):
-    policy(batch((8, 8, 4), 2), keys_of(2))

@@ -224,26 +224,3 @@ def test_each_key_has_its_own_colours_and_keeps_them():
   first, again = PAPER(images, keys).numpy(), PAPER(images, keys).numpy()
   np.testing.assert_array_equal(first, again)
   assert len(np.unique(first.reshape(100, 3), axis=0)) > 95
-
-
-@pytest.mark.parametrize("color_jitter", [-0.1, 1.1, math.nan])
-def test_color_jitter_is_checked(color_jitter):
-  message = rf"color_jitter must be in \[0, 1\], got {color_jitter}"
-  with pytest.raises(ValueError, match=message):
-    color.augment_color(
-      batch((8, 8, 3)), keys_of(64), color_jitter=color_jitter
-    )
-
-
-@pytest.mark.parametrize("pca_noise", [-0.1, 1.1, math.nan])
-def test_pca_noise_is_checked(pca_noise):
-  message = rf"pca_noise must be in \[0, 1\], got {pca_noise}"
-  with pytest.raises(ValueError, match=message):
-    color.augment_color(batch((8, 8, 3)), keys_of(64), pca_noise=pca_noise)
-
-
-def test_channels_are_checked():
-  with pytest.raises(ValueError, match=r"1 or 3 channels .*, got 4"):
-    color.augment_color(batch((8, 8, 4)), keys_of(64), color_jitter=0.4)
-  with pytest.raises(ValueError, match=r"pca_noise must be 0 .*, got 0.1"):
-    color.augment_color(batch((8, 8, 1)), keys_of(64), pca_noise=0.1)

@@ -207,26 +207,3 @@ def test_a_flipped_crop_is_the_mirrored_one(kind, size):
     np.testing.assert_array_equal(unflipped, plain)
     np.testing.assert_array_equal(flipped, plain[:, ::-1])
     assert (flipped != plain).any()
-
-
-@pytest.mark.parametrize(
-  "options",
-  [
-    {"crop_area": (0.0, 1.0)},
-    {"crop_area": (0.5, 0.1)},
-    {"crop_area": (0.5, 1.5)},
-    {"crop_aspect": (0.0, 1.0)},
-    {"crop_aspect": (2.0, 1.0)},
-  ],
-)
-def test_ranges_are_checked(options):
-  (name,) = options
-  with pytest.raises(ValueError, match=name):
-    decode.crop_draws(keys(1), **options)
-
-
-def test_eval_resize_is_checked():
-  with pytest.raises(ValueError, match="eval_resize"):
-    decode.central_crop(
-      tf.constant(b""), image_size=8, channels=3, eval_resize=7
-    )

@@ -4,14 +4,12 @@
 
 An example's augmentation is a function of its key, and the key is a function of
 `(seed, epoch, index)`. It does not depend on the batch that the example is in,
-or on the thread that prepares it. Images stay uint8.
+or on the thread that prepares it. Images stay uint8. `data.Augmentation` holds
+the defaults, and checks the ranges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import tensorflow as tf
 
 from data.images.random_bits import (
@@ -19,8 +17,6 @@ from data.images.random_bits import (
   Purpose,
   below,
   between,
-  check_area,
-  check_aspect,
   random_bits,
   uniform,
 )
@@ -89,14 +85,9 @@ def crop_and_flip(
   Returns:
     The images, shape and dtype unchanged.
 
-  Raises:
-    ValueError: pad_crop is negative.
-
   Reference: He et al. 2015, Deep Residual Learning for Image Recognition,
     section 4.2.
   """
-  if pad_crop < 0:
-    raise ValueError(f"pad_crop must be at least 0, got {pad_crop}")
   height, width = images.shape[1], images.shape[2]
   columns = tf.range(width)[tf.newaxis]
   if flipped is not None:
@@ -123,9 +114,9 @@ def random_erasing(
   keys: tf.Tensor,
   *,
   erasing_probability: float,
-  erasing_area: tuple[float, float] = (0.02, 0.4),
-  erasing_aspect: tuple[float, float] = (0.3, 3.3),
-  erasing_fill: int | Sequence[int] = 0,
+  erasing_area: tuple[float, float],
+  erasing_aspect: tuple[float, float],
+  erasing_fill: tuple[int, ...],
 ) -> tf.Tensor:
   """Fills a random rectangle of some images.
 
@@ -146,18 +137,8 @@ def random_erasing(
   Returns:
     The images, shape and dtype unchanged.
 
-  Raises:
-    ValueError: an argument is out of range.
-
   Reference: Zhong et al. 2017, Random Erasing Data Augmentation, algorithm 1.
   """
-  _check_erasing(
-    erasing_probability,
-    erasing_area=erasing_area,
-    erasing_aspect=erasing_aspect,
-    erasing_fill=erasing_fill,
-    channels=images.shape[-1],
-  )
   if erasing_probability == 0:
     return images
   height, width = images.shape[1], images.shape[2]
@@ -208,27 +189,3 @@ def _box_sizes(
     return tf.gather(sizes, first, batch_dims=1)[:, 0]
 
   return pick(box_height), pick(box_width)
-
-
-def _check_erasing(
-  erasing_probability: float,
-  *,
-  erasing_area: tuple[float, float],
-  erasing_aspect: tuple[float, float],
-  erasing_fill: int | Sequence[int],
-  channels: int,
-) -> None:
-  if not 0 <= erasing_probability <= 1:
-    raise ValueError(
-      f"erasing_probability must be in [0, 1], got {erasing_probability}"
-    )
-  check_area("erasing_area", erasing_area)
-  check_aspect("erasing_aspect", erasing_aspect)
-  values = np.atleast_1d(erasing_fill)
-  if len(values) not in (1, channels) or not np.all(
-    (values >= 0) & (values <= 255)
-  ):
-    raise ValueError(
-      f"erasing_fill must be in 0..255, one value or {channels},"
-      f" got {erasing_fill}"
-    )

@@ -78,18 +78,14 @@ def augment_color(
   Returns:
     The images, shape and dtype unchanged; the same tensor if both are 0.
 
-  Raises:
-    ValueError: an argument is out of range, or the number of channels is.
-
   Reference: He et al. 2018, section 2.1; the formulas are those of MXNet's
     image augmenters, with YIQ's exact inverse. Noise: Krizhevsky et al. 2012,
     ImageNet Classification with Deep Convolutional Neural Networks, section
     4.1.
   """
-  channels = images.shape[-1]
-  _check_color(color_jitter, pca_noise, channels)
   if color_jitter == 0 and pca_noise == 0:
     return images
+  channels = images.shape[-1]
   matrices = _jitter_matrices(keys, color_jitter, channels)
   offsets = _noise_offsets(keys, pca_noise, channels)
   return _mapped(images, matrices, offsets)
@@ -150,18 +146,3 @@ def _mapped(
   mapped = tf.matmul(tf.cast(rows, tf.float32), blocks) + offsets
   mapped = tf.cast(tf.clip_by_value(mapped, 0.0, 255.0), tf.uint8)
   return tf.reshape(mapped, tf.shape(images))
-
-
-def _check_color(color_jitter: float, pca_noise: float, channels: int) -> None:
-  if not 0 <= color_jitter <= 1:
-    raise ValueError(f"color_jitter must be in [0, 1], got {color_jitter}")
-  if not 0 <= pca_noise <= 1:
-    raise ValueError(f"pca_noise must be in [0, 1], got {pca_noise}")
-  if channels not in (1, 3):
-    raise ValueError(
-      f"images must have 1 or 3 channels (grey or RGB), got {channels}"
-    )
-  if pca_noise and channels == 1:
-    raise ValueError(
-      f"pca_noise must be 0 for images of one channel, got {pca_noise}"
-    )

@@ -21,8 +21,6 @@ from data.images import netpbm
 from data.images.random_bits import (
   Purpose,
   between,
-  check_area,
-  check_aspect,
   random_bits,
   uniform,
 )
@@ -55,12 +53,7 @@ def crop_draws(
     [batch, CROP_ATTEMPTS, 4] float32: sqrt(area / aspect) and
     sqrt(area * aspect), the crop's height and width if the image's area is 1;
     and its place, top and left, in [0, 1).
-
-  Raises:
-    ValueError: crop_area or crop_aspect is no range.
   """
-  check_area("crop_area", crop_area)
-  check_aspect("crop_aspect", crop_aspect)
   attempts = tf.range(CROP_ATTEMPTS, dtype=tf.int64)[:, tf.newaxis]
   draws = tf.range(4, dtype=tf.int64)
   keys = keys[:, tf.newaxis, tf.newaxis]
@@ -134,16 +127,8 @@ def central_crop(
   Returns:
     [image_size, image_size, channels] uint8.
 
-  Raises:
-    ValueError: eval_resize is too small.
-
   Reference: He et al. 2018, section 2.1 (shorter side 256, central 224).
   """
-  if eval_resize and eval_resize < image_size:
-    raise ValueError(
-      f"eval_resize must be 0 or at least image_size ({image_size}),"
-      f" got {eval_resize}"
-    )
   part = image_size / (eval_resize or image_size)
 
   def box(size: tf.Tensor) -> tf.Tensor:

@@ -75,30 +75,6 @@ def between(bounds: tuple[float, float], bits: tf.Tensor) -> tf.Tensor:
   return low + (high - low) * uniform(bits)
 
 
-def check_area(name: str, bounds: tuple[float, float]) -> None:
-  """Checks that bounds are parts of an area, in (0, 1].
-
-  Raises:
-    ValueError: they are not.
-  """
-  if not 0 < bounds[0] <= bounds[1] <= 1:
-    raise ValueError(
-      f"{name} must be (low, high) with 0 < low <= high <= 1, got {bounds}"
-    )
-
-
-def check_aspect(name: str, bounds: tuple[float, float]) -> None:
-  """Checks that bounds are ratios of two sides, above 0.
-
-  Raises:
-    ValueError: they are not.
-  """
-  if not 0 < bounds[0] <= bounds[1]:
-    raise ValueError(
-      f"{name} must be (low, high) with 0 < low <= high, got {bounds}"
-    )
-
-
 def normal(radius_bits: tf.Tensor, angle_bits: tf.Tensor) -> tf.Tensor:
   """Turns two words of random bits, uint64, into one normal deviate, float64.
 
