@@ -65,7 +65,7 @@ def test_what_is_logged_and_when(run):
 
 def test_the_rate_logged_is_the_numpy_schedules(run):
   _, workdir, _ = run
-  logged = events.scalars(workdir / "tensorboard/train", "learning_rate")
+  logged = events.scalars(workdir / "tensorboard/train", "curves/learning_rate")
   assert len(logged) == 7
   for step, rate in logged:
     # The rate of the last of the steps: 0-based, one less than those taken.
@@ -76,12 +76,12 @@ def test_tensorboard_holds_train_eval_and_a_picture(run):
   _, workdir, _ = run
   train = events.accumulator(workdir / "tensorboard/train")
   tags = train.Tags()["scalars"]
-  assert {"loss", "top1", "learning_rate", "gradient_norm", "epoch"} <= set(
-    tags
-  )
-  assert train.Tags()["images"] == ["augmented"]
+  curves = {"curves/loss", "curves/top1", "curves/learning_rate"}
+  assert {*curves, "internals/gradient_norm", "internals/epoch"} <= set(tags)
+  assert train.Tags()["images"] == ["examples/augmented"]
   tags = events.accumulator(workdir / "tensorboard/eval").Tags()
-  assert {"loss", "top1", "top5"} <= set(tags["scalars"])
+  curves = {"curves/loss", "curves/top1", "curves/top5"}
+  assert curves <= set(tags["scalars"])
 
 
 def test_the_run_card_tells_the_run(run):
@@ -267,7 +267,7 @@ def test_an_overflow_that_a_smaller_scale_mends_is_no_divergence():
 )
 def test_a_model_of_another_precision_is_refused(precision, dtype, tmp_path):
   config = tiny.config(precision=precision)
-  with pytest.raises(ValueError, match="precision must be mixed_float16 where"):
+  with pytest.raises(ValueError, match="precision must be mixed_float16 if"):
     train_and_evaluate(
       tiny.model(dtype=dtype), tiny.dataset(), None, config, tmp_path
     )

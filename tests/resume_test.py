@@ -18,6 +18,7 @@ from data.sources import image_folder
 from tests import disk, forked, pictures, tiny, tiny_run
 from train_loop import Stopped, evaluation, train_and_evaluate
 from train_loop.config import ConfigError
+from train_loop.failures import InputFailed
 from train_loop.workdir import metrics_file
 
 
@@ -128,10 +129,10 @@ def test_stopping_saves_and_going_on_gives_the_same_bits(tmp_path):
 
 @pytest.mark.parametrize(
   ("size", "name"),
-  [(400, "run_card"), (2000, "tensorboard"), (5000, "checkpoints")],
+  [(400, "run_card"), (2000, "tensorboard"), (12_000, "checkpoints")],
 )
 def test_after_a_full_disk_the_same_bits(size, name, tmp_path):
-  config = tiny.config()
+  config = tiny.config(ema_decay=0.9)
   data = tiny.dataset(256), tiny.dataset(100, seed=1)
   train_and_evaluate(tiny.model(), *data, config, tmp_path / "whole")
   message = rf"{tmp_path}/parts/{name}.* cannot be written \(.*\): mend that"
@@ -234,4 +235,77 @@ def test_evaluate_takes_the_averages_and_changes_nothing(tmp_path):
   with pytest.raises(ValueError, match="must hold a checkpoint"):
     evaluation.evaluate(
       tiny.model(), eval_dataset, config, tmp_path / "nowhere"
+    )
+
+
+def test_a_finished_run_gives_its_weights_to_the_model(tmp_path):
+  config = tiny.config(total_steps=6, ema_decay=0.9)
+  data = tiny.dataset(), tiny.dataset(64)
+  trained, other = tiny.model(), tiny.model(seed=7)
+  train_and_evaluate(trained, *data, config, tmp_path)
+  train_and_evaluate(other, *data, config, tmp_path)
+  for one, two in zip(trained.variables, other.variables):
+    np.testing.assert_array_equal(one, two)
+
+
+def failing_dataset():
+  """Returns a dataset whose first batch is a TensorFlow error."""
+
+  def fail(batch):
+    tf.debugging.assert_less(batch["label"], -1)
+    return batch
+
+  return tiny.dataset().map(fail)
+
+
+@pytest.mark.parametrize("refused", ["model", "image", "precision"])
+def test_what_could_not_start_leaves_the_workdir_free(refused, tmp_path):
+  model, dataset, changes = tiny.model(), tiny.dataset(), {"seed": 5}
+  if refused == "model":
+    images = tf.keras.Input(tiny.SHAPE)
+    model = tf.keras.Model(images, tf.keras.layers.Conv2D(4, 3)(images))
+  elif refused == "image":
+    dataset = failing_dataset()
+  else:
+    changes["precision"] = "mixed_float16"
+  workdir = tmp_path / "run"
+  with pytest.raises((ConfigError, InputFailed)):
+    train_and_evaluate(model, dataset, None, tiny.config(**changes), workdir)
+  assert not workdir.exists()
+  config = tiny.config(total_steps=2, warmup_steps=0)
+  train_and_evaluate(tiny.model(), tiny.dataset(), None, config, workdir)
+
+
+def test_damaged_metrics_do_not_stop_a_run(tmp_path):
+  config = tiny.config(steps_per_loop=1)
+  data = tiny.dataset(), None
+  train_and_evaluate(tiny.model(), *data, config, tmp_path / "whole")
+  parts = tmp_path / "parts"
+  calls = iter(range(100))
+  with pytest.raises(Stopped):
+    train_and_evaluate(
+      tiny.model(), *data, config, parts, should_stop=lambda: next(calls) == 9
+    )
+  with (parts / "metrics.jsonl").open("ab") as file:
+    file.write(b"\n\0\0\0\n")
+  (parts / "checkpoints/checkpoint").unlink()
+  train_and_evaluate(tiny.model(seed=5), *data, config, parts)
+  require_equal(tmp_path / "whole", parts)
+
+
+def test_a_workdir_that_is_no_folder_is_named(tmp_path):
+  file = tmp_path / "file"
+  file.write_text("")
+  for workdir in (file, file / "run", tmp_path / "\udc80", tmp_path / "x\0"):
+    with pytest.raises(ConfigError, match=r"^workdir must be a folder"):
+      train_and_evaluate(
+        tiny.model(), tiny.dataset(), None, tiny.config(), workdir
+      )
+
+
+def test_a_card_of_the_callers_is_checked_before_it_is_written(tmp_path):
+  config = tiny.config(total_steps=2, warmup_steps=0)
+  with pytest.raises(ConfigError, match="card is refused: its field data must"):
+    train_and_evaluate(
+      tiny.model(), tiny.dataset(), None, config, tmp_path, card={"data": "x"}
     )

@@ -1,14 +1,13 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The loop: many steps a call, exact evaluation, checkpoints, resume."""
+"""The loop: trains, logs, evaluates, saves, and goes on after a stop."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Callable
 
 import numpy as np
@@ -17,17 +16,19 @@ from absl import logging
 
 from train_loop import batches as batches_lib
 from train_loop import config as config_lib
-from train_loop import evaluation, machine, step
+from train_loop import evaluation, machine
 from train_loop import run_steps as run_steps_lib
+from train_loop import step as step_lib
 from train_loop.config import ConfigError
 from train_loop.failures import Stopped, input_failures
 from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
 from train_loop.workdir import checkpoints, metrics_file, run_card, tensorboard
 from train_loop.workdir import reporter as reporter_lib
+from train_loop.workdir.writing import writing
 from tricks import keras_compat
 
-# A call of the loop lasts about this long where steps_per_loop is 0.
+# The seconds that a call of run_steps takes, about, if steps_per_loop is 0.
 CALL_SECONDS = 1.0
 
 
@@ -42,89 +43,88 @@ def train_and_evaluate(
   card: dict[str, Any] | None = None,
   should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-  """Trains `model` to the end of the run, or goes on where it was stopped.
+  """Trains `model` to the end of the run, or goes on from its checkpoint.
 
-  For several replicas call it, and build the model, under the strategy's scope.
+  When this returns, the model holds the weights of the last step, also if the
+  run in `workdir` was finished before. If the run averages its weights, the
+  averages are in the checkpoint; `evaluate` gives them to a model. To train on
+  several replicas, build the model and call this under the strategy's scope.
 
   Args:
     model: any Keras model from images, float32 as the dataset holds them, to
       logits [batch, num_classes].
-    train_dataset: batches `{"image": [B, H, W, C], "label": [B]}`, one epoch,
-      which is repeated, and on resume skipped to its place; or a function from
-      a step to the endless dataset from that step on, which resumes in no time.
-    eval_dataset: likewise, one epoch, every example of which is evaluated; None
+    train_dataset: batches `{"image": [B, H, W, C], "label": [B]}` of one epoch,
+      which is repeated, and skipped to its place when the run goes on; or a
+      function from a step to the endless dataset from that step on, which skips
+      nothing.
+    eval_dataset: batches of one epoch, of which each example is evaluated; None
       trains without evaluation.
     config: the hyperparameters.
-    workdir: the run's folder; made where it is missing.
+    workdir: the run's folder; made if it is missing.
     teacher: a model from images to logits, for distillation.
-    card: what `run_card.json` is to say besides.
-    should_stop: asked between calls; True saves, then raises Stopped.
+    card: fields of `run_card.json` besides those of the loop; the names of the
+      classes under `data.class_names` are shown in TensorBoard.
+    should_stop: asked between calls of run_steps; if it returns True, the state
+      is saved and Stopped is raised.
 
   Returns:
-    The last record of training and of evaluation, merged. Where the run in
-    `workdir` is finished, that of then; nothing is written.
+    The last record of training and of evaluation, merged. If the run in
+    `workdir` is finished already, its result; nothing is written.
 
   Raises:
-    ConfigError: workdir holds a run with other settings, or model, data and
-      config do not fit each other.
+    ConfigError: workdir holds a run with other settings, or cannot be written;
+      or model, data and config do not fit each other.
     Diverged: the loss is not finite.
-    Stopped: as asked; the state is saved.
+    InputFailed: the dataset raised an error.
+    Stopped: should_stop returned True.
   """
   _require_fit(model, config)
   settings = run_card.comparable_settings(config)
-  saved = run_card.read(workdir)
-  if saved is not None:
+  saved = run_card.read(workdir) or {}
+  if saved:
     run_card.require_same(workdir, saved["settings"], settings)
-    if saved["finished"]:
-      logging.info("the run in %s is finished: nothing to do", workdir)
-      return saved["final"]
-  os.makedirs(workdir, exist_ok=True)
-  card = {
-    **(saved or {}),
-    **(card or {}),
-    "settings": settings,
-    **machine.describe(),
-    "parameter_count": int(model.count_params()),
-  }
-  run_card.write(workdir, {**card, "final": {}, "finished": False})
+  if saved.get("finished"):
+    logging.info("the run in %s is finished: nothing to do", workdir)
+    checkpoints.restore_model(model, workdir, averaged=False)
+    return saved["final"]
 
   state = TrainState(model, config)
   saver = checkpoints.Checkpoints(
     state, workdir, keep=config.loop.keep_checkpoints
   )
-  resumed = saver.restore_latest()
+  if saver.restore_latest():
+    logging.info("%s goes on from step %d", workdir, int(state.step.numpy()))
   start_step = int(state.step.numpy())
-  if resumed:
-    logging.info("resuming %s at step %d", workdir, start_step)
   batches = tf.distribute.get_strategy().experimental_distribute_dataset(
     batches_lib.train_batches(train_dataset, config, start_step)
   )
+  card = {**saved, **(card or {}), "settings": settings, **machine.describe()}
+  card["parameter_count"] = int(model.count_params())
+  picture = None
+  if start_step == 0:
+    picture = _picture(state, batches, config, run_card.class_names(card))
   evaluate = None
   if eval_dataset is not None:
     evaluate = evaluation.with_averages(
       state, evaluation.make_evaluate(model, eval_dataset, config)
     )
+  # Nothing was written so far: whatever failed, workdir takes another try.
+  with writing(workdir):
+    os.makedirs(workdir, exist_ok=True)
+  run_card.write(workdir, {**card, "final": {}, "finished": False})
   with contextlib.closing(
     reporter_lib.Reporter(
       workdir, start_step=start_step, total_steps=config.loop.total_steps
     )
   ) as reporter:
-    if start_step == 0:
-      with input_failures(range(1)):
-        grid = _augmented_images(state, batches, config)
-      reporter.image("augmented", grid, step=0)
+    if picture is not None:
+      reporter.image("augmented", picture, step=0)
     _run(
       state,
-      functools.partial(
-        run_steps_lib.make_run_steps,
-        state,
-        config,
-        schedule=make_schedule(config),
-        teacher=teacher,
-      ),
       iter(batches),
       evaluate,
       config=config,
+      teacher=teacher,
       saver=saver,
       reporter=reporter,
       should_stop=should_stop,
@@ -136,62 +136,73 @@ def train_and_evaluate(
 
 def _run(
   state: TrainState,
-  make_steps: Callable[..., Callable[[Any, tf.Tensor], None]],
   iterator: Any,
   evaluate: Callable[[], dict[str, float]] | None,
   *,
   config: config_lib.TrainConfig,
+  teacher: tf.keras.Model | None,
   saver: checkpoints.Checkpoints,
   reporter: reporter_lib.Reporter,
   should_stop: Callable[[], bool],
 ) -> None:
-  """Runs from the state's step to the last: log, evaluate, save, in that order.
+  """Trains from the state's step to the last; logs, evaluates, saves.
 
-  A checkpoint comes last at its step, so that whatever was reported up to it is
-  never reported again, and what came after it is.
+  The checkpoint of a step is saved last, so that a run that goes on repeats no
+  report made up to its checkpoint, and makes each report after it.
   """
   loop = config.loop
-  total = loop.total_steps
-  save_every = loop.checkpoint_every_steps or loop.eval_every_steps
   pace = Pace(loop)
-  # One trace for the whole run; where images grow, one a size.
-  steps_of_size = functools.lru_cache(maxsize=None)(
-    lambda size: make_steps(image_size=size)
-  )
-
-  def due(every: int) -> bool:
-    return now == total or bool(every and now % every == 0)
-
-  now = int(state.step.numpy())
-  while now < total:
-    stops = (loop.log_every_steps, loop.eval_every_steps, save_every)
-    grows = [start for _, start in loop.progressive_image_sizes if start > now]
-    ends = [total, *grows, *(now + n - now % n for n in stops if n)]
-    count = pace.steps(min(ends) - now)
-    run_steps = steps_of_size(loop.image_size_at(now))
-    with pace.timed(count), input_failures(range(now, now + count)):
-      run_steps(iterator, tf.constant(count, tf.int64))
-      now = int(state.step.numpy())
+  schedule = make_schedule(config)
+  # A trace for each size of the images.
+  run_steps: dict[int | None, Callable[[Any, tf.Tensor], None]] = {}
+  step = int(state.step.numpy())
+  while step < loop.total_steps:
+    count = pace.steps(_next_stop(loop, step) - step)
+    size = loop.image_size_at(step)
+    if size not in run_steps:
+      run_steps[size] = run_steps_lib.make_run_steps(
+        state, config, schedule=schedule, teacher=teacher, image_size=size
+      )
+    with pace.timed(count), input_failures(range(step, step + count)):
+      run_steps[size](iterator, tf.constant(count, tf.int64))
+      step = int(state.step.numpy())
     run_steps_lib.require_finite(state)
-    reporter.progress(now)
-    epoch = now * loop.global_batch_size / loop.examples_per_epoch
-    where = {"step": now, "epoch": round(epoch, 4)}
-    if due(loop.log_every_steps):
-      reporter.train({**where, **_read_window(state), **pace.read()})
-    if evaluate and due(loop.eval_every_steps):
-      _evaluate(state, evaluate, where, saver, reporter)
-    if due(save_every):
+    reporter.progress(step)
+    epoch = step * loop.global_batch_size / loop.examples_per_epoch
+    place = {"step": step, "epoch": round(epoch, 4)}
+    if _is_due(loop, step, loop.log_every_steps):
+      reporter.train({**place, **_read_window(state), **pace.read()})
+    if evaluate and _is_due(loop, step, loop.eval_every_steps):
+      _evaluate(state, evaluate, place, saver, reporter)
+    if _is_due(loop, step, _save_every(loop)):
       saver.save()
-    if now < total and should_stop():
+    if step < loop.total_steps and should_stop():
       saver.save()
-      raise Stopped(f"stopped at step {now} of {total}, and saved")
+      raise Stopped(f"stopped at step {step} of {loop.total_steps}, and saved")
+
+
+def _is_due(loop: config_lib.LoopConfig, step: int, every: int) -> bool:
+  """Returns whether what is done each `every` steps is done after `step`."""
+  return step == loop.total_steps or bool(every and step % every == 0)
+
+
+def _save_every(loop: config_lib.LoopConfig) -> int:
+  return loop.checkpoint_every_steps or loop.eval_every_steps
+
+
+def _next_stop(loop: config_lib.LoopConfig, step: int) -> int:
+  """Returns the first step after `step` at which the loop has to act."""
+  periods = (loop.log_every_steps, loop.eval_every_steps, _save_every(loop))
+  growths = [start for _, start in loop.progressive_image_sizes if start > step]
+  due = [step + every - step % every for every in periods if every]
+  return min(loop.total_steps, *growths, *due)
 
 
 class Pace:
-  """Measures images a second, and how many steps fit in a call.
+  """Measures images per second, and how many steps a call should take.
 
-  The host looks up (to answer a signal, to move the bar) only between calls.
-  How many steps a call takes changes no number that it computes.
+  Signals, logging and the bar act between calls of run_steps. How many steps a
+  call takes changes no result.
   """
 
   def __init__(self, loop: config_lib.LoopConfig) -> None:
@@ -201,9 +212,9 @@ class Pace:
     self._steps = 0
     self._seconds = 0.0
 
-  def steps(self, room: int) -> int:
-    """Returns the steps of the next call, at most `room`."""
-    return min(room, self._fixed or self._next)
+  def steps(self, most: int) -> int:
+    """Returns the number of steps of the next call, at most `most`."""
+    return min(most, self._fixed or self._next)
 
   @contextlib.contextmanager
   def timed(self, count: int) -> Iterator[None]:
@@ -216,14 +227,14 @@ class Pace:
     self._next = max(1, min(2 * count, int(count / seconds * CALL_SECONDS)))
 
   def read(self) -> dict[str, float]:
-    """Returns the images a second since the last read."""
+    """Returns the images per second since the last read."""
     rate = self._batch * self._steps / max(self._seconds, 1e-9)
     self._steps, self._seconds = 0, 0.0
     return {"images_per_second": round(rate, 1)}
 
 
 def _read_window(state: TrainState) -> dict[str, Any]:
-  """Reads and resets the metrics."""
+  """Returns and resets the metrics."""
   record = state.window.read()
   state.window.reset()
   if state.loss_scale is not None:
@@ -234,16 +245,16 @@ def _read_window(state: TrainState) -> dict[str, Any]:
 def _evaluate(
   state: TrainState,
   evaluate: Callable[[], dict[str, float]],
-  where: dict[str, Any],
+  place: dict[str, Any],
   saver: checkpoints.Checkpoints,
   reporter: reporter_lib.Reporter,
 ) -> None:
-  """Evaluates, reports, and keeps the best."""
+  """Evaluates, reports, and saves the state if it is the best so far."""
   start = time.perf_counter()
   with input_failures(range(0)):
     results = evaluate()
   seconds = round(time.perf_counter() - start, 3)
-  reporter.evaluation({**where, **results, "eval_seconds": seconds})
+  reporter.evaluation({**place, **results, "eval_seconds": seconds})
   if results["eval_top1"] > float(state.best_top1.numpy()):
     state.best_top1.assign(results["eval_top1"])
     saver.save_best()
@@ -262,21 +273,29 @@ def _require_fit(model: tf.keras.Model, config: config_lib.TrainConfig) -> None:
   half = config.precision.precision == "mixed_float16"
   if half != ("float16" in dtypes):
     raise ConfigError(
-      "precision must be mixed_float16 where the model's layers compute in "
-      f"float16, and only there (they compute in {', '.join(sorted(dtypes))}), "
+      "precision must be mixed_float16 if the model's layers compute in "
+      f"float16, and only then (they compute in {', '.join(sorted(dtypes))}), "
       f"got {config.precision.precision!r}"
     )
 
 
-def _augmented_images(
-  state: TrainState, batches: Any, config: config_lib.TrainConfig
+def _picture(
+  state: TrainState,
+  batches: Any,
+  config: config_lib.TrainConfig,
+  class_names: Sequence[str] | None,
 ) -> np.ndarray:
-  """Returns a picture of the first batch as the network will see it."""
+  """Returns a picture of the first batch as training sees it."""
   strategy = tf.distribute.get_strategy()
 
-  def mix(batch: step.Batch) -> tf.Tensor:
-    return step.mixed_batch(batch, state.step, state.num_classes, config)[0]
+  def mix(batch: step_lib.Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    return step_lib.mixed_batch(batch, state.step, state.num_classes, config)
 
-  images = strategy.run(mix, args=(next(iter(batches)),))
-  first = strategy.experimental_local_results(images)[0]
-  return tensorboard.image_grid(first.numpy())
+  with input_failures(range(1)):
+    mixed = strategy.run(mix, args=(next(iter(batches)),))
+  images, targets = (
+    strategy.experimental_local_results(values)[0].numpy() for values in mixed
+  )
+  return tensorboard.image_grid(
+    images, tensorboard.captions(targets, class_names)
+  )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging as python_logging
 import os
 import pathlib
 import sys
@@ -16,6 +17,21 @@ from tqdm import tqdm
 from train_loop.workdir.metrics_file import MetricsFile
 from train_loop.workdir.tensorboard import TensorBoardWriter
 
+# How each figure is shown on the terminal, in this order; others are not.
+_TRAINING = {
+  "loss": "loss {:.4f}",
+  "top1": "top-1 {:.1%}",
+  "learning_rate": "learning rate {:.3g}",
+  "images_per_second": "{:,.0f} images/s",
+}
+_EVALUATION = {
+  "eval_loss": "loss {:.4f}",
+  "eval_top1": "top-1 {:.2%}",
+  "eval_top5": "top-5 {:.2%}",
+  "eval_examples": "{:,} examples",
+  "eval_seconds": "{:.1f} s",
+}
+
 
 class Reporter:
   """Sends each record to the metrics file, TensorBoard and the terminal."""
@@ -27,54 +43,106 @@ class Reporter:
     start_step: int,
     total_steps: int,
   ) -> None:
+    """Opens the files, and a bar if the error stream is a terminal.
+
+    Args:
+      workdir: the run's folder, which exists.
+      start_step: the step that the run goes on from; later records are dropped.
+      total_steps: the length of the run.
+
+    Raises:
+      ConfigError: as every method does, if the disk is full, or the like.
+    """
     root = pathlib.Path(workdir) / "tensorboard"
     self._metrics = MetricsFile(workdir, start_step=start_step)
     self._boards = {
       name: TensorBoardWriter(root / name, start_step=start_step)
       for name in ("train", "eval")
     }
-    self._progress = tqdm(
+    self._bar = tqdm(
       total=total_steps,
       initial=start_step,
       unit="step",
       disable=not sys.stderr.isatty(),
       dynamic_ncols=True,
     )
+    self._handlers = _stderr_handlers()
+    for handler in self._handlers:
+      handler.addFilter(self._clear_bar)
 
   def progress(self, step: int) -> None:
-    """Moves the bar on a terminal; elsewhere there is none."""
-    self._progress.update(step - self._progress.n)
+    """Moves the bar; does nothing if there is none."""
+    self._bar.update(step - self._bar.n)
 
   def train(self, record: dict[str, Any]) -> None:
     """Reports the means over the steps since the last report."""
     self._report("train", record)
+    skipped = record.get("skipped_steps")
+    figures = _figures(record, _TRAINING)
+    if skipped:
+      figures.append(f"{skipped} steps skipped")
+    self._say(record, ", ".join(figures))
 
   def evaluation(self, record: dict[str, Any]) -> None:
     """Reports an evaluation."""
     self._report("eval", record)
+    figures = _figures(record, _EVALUATION)
+    self._say(record, "evaluation: " + ", ".join(figures))
 
-  def image(self, tag: str, image: np.ndarray, *, step: int) -> None:
+  def image(self, name: str, image: np.ndarray, *, step: int) -> None:
     """Shows a picture in TensorBoard's train run."""
-    self._boards["train"].image(tag, image, step=step)
+    self._boards["train"].image(name, image, step=step)
 
   def close(self) -> None:
     """Closes files and bar."""
-    self._progress.close()
+    for handler in self._handlers:
+      handler.removeFilter(self._clear_bar)
+    self._bar.close()
     for board in self._boards.values():
       board.close()
 
-  def _report(self, name: str, record: dict[str, Any]) -> None:
+  def _report(self, board: str, record: dict[str, Any]) -> None:
+    """Writes a record to the metrics file and to TensorBoard."""
     self._metrics.write(record)
-    step = record["step"]
     shown = {
-      key.replace("eval_", ""): value
-      for key, value in record.items()
-      if key != "step" and value is not None
+      name.replace("eval_", ""): value
+      for name, value in record.items()
+      if name != "step" and value is not None
     }
-    self._boards[name].scalars(shown, step=step)
-    figures = "  ".join(f"{k} {v:.5g}" for k, v in shown.items())
-    text = f"{name} step {step}/{self._progress.total}  {figures}"
-    if self._progress.disable:
-      logging.info("%s", text)
+    self._boards[board].scalars(shown, step=record["step"])
+
+  def _say(self, record: dict[str, Any], figures: str) -> None:
+    """Writes a line to the terminal, above the bar if there is one."""
+    line = (
+      f"step {record['step']}/{self._bar.total} "
+      f"(epoch {record['epoch']:.2f}): {figures}"
+    )
+    if self._bar.disable:
+      logging.info("%s", line)
     else:
-      self._progress.write(text, file=sys.stderr)
+      self._bar.write(line, file=sys.stderr)
+
+  def _clear_bar(self, record: python_logging.LogRecord) -> bool:
+    """Clears the bar before another line is logged; the next step draws it."""
+    self._bar.clear()
+    return True
+
+
+def _figures(record: dict[str, Any], forms: dict[str, str]) -> list[str]:
+  """Returns the figures of a record as text, in the order of `forms`."""
+  figures = []
+  for name, form in forms.items():
+    if record.get(name) is not None:
+      figures.append(form.format(record[name]))
+    elif name in record:
+      figures.append(form.partition(" {")[0] + " not finite")
+  return figures
+
+
+def _stderr_handlers() -> list[python_logging.Handler]:
+  """Returns what writes log lines to the terminal: absl's and TensorFlow's."""
+  return [
+    logging.get_absl_handler().python_handler,
+    *python_logging.getLogger("tensorflow").handlers,
+    *python_logging.root.handlers,
+  ]

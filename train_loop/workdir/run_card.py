@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 from train_loop import config as config_lib
@@ -143,13 +144,23 @@ def write(workdir: str | os.PathLike[str], card: dict[str, Any]) -> None:
 
   Args:
     workdir: the run's folder, which exists.
-    card: what JSON can hold.
+    card: its fields, of types that `read` takes.
 
   Raises:
-    ConfigError: the disk is full, or the like.
+    ConfigError: a field is of another type, or the disk is full, or the like.
   """
   text = json.dumps(card, indent=2) + "\n"
+  try:
+    _require_types(json.loads(text), _TYPES)
+  except ValueError as error:
+    raise ConfigError(f"card is refused: its field {error}") from error
   write_atomically(pathlib.Path(workdir) / FILE_NAME, text)
+
+
+def class_names(card: dict[str, Any]) -> Sequence[str] | None:
+  """Returns the names of the classes, if the card has them."""
+  data = card.get("data")
+  return data.get("class_names") if isinstance(data, dict) else None
 
 
 def require_same(

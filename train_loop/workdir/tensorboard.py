@@ -7,27 +7,39 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image, ImageDraw
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from train_loop.workdir.writing import writing
+
+# TensorBoard groups charts by what stands before the slash, sorts the groups by
+# name and opens the first two: curves, examples; all else is in internals.
+TAGS = {
+  name: f"curves/{name}" for name in ("loss", "top1", "top5", "learning_rate")
+}
+
+# The least width of an image in the picture, for its caption to be legible.
+_CELL_WIDTH = 112
+_LINE_HEIGHT = 14
 
 
 class TensorBoardWriter:
   """Scalars and images of one TensorBoard run, e.g. `tensorboard/train`.
 
   Raises:
-    ConfigError: in any method, where the disk is full, or the like.
+    ConfigError: in any method, if the disk is full, or the like.
   """
 
   def __init__(
     self, logdir: str | os.PathLike[str], *, start_step: int
   ) -> None:
-    """Opens an event file; TensorBoard drops what came after `start_step`."""
+    """Opens an event file; TensorBoard drops records after `start_step`."""
     self._logdir = os.fspath(logdir)
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     with self._writing():
@@ -39,13 +51,14 @@ class TensorBoardWriter:
       )
 
   def scalars(self, values: dict[str, float], *, step: int) -> None:
-    """Writes a value for each tag."""
+    """Writes a value for each name."""
     with self._writing():
-      for tag, value in values.items():
+      for name, value in values.items():
+        tag = TAGS.get(name, f"internals/{name}")
         self._add(step, tag=tag, simple_value=value)
       self._writer.flush()
 
-  def image(self, tag: str, image: np.ndarray, *, step: int) -> None:
+  def image(self, name: str, image: np.ndarray, *, step: int) -> None:
     """Writes one [height, width, 1 or 3] uint8 picture."""
     height, width, channels = image.shape
     png = summary_pb2.Summary.Image(
@@ -55,7 +68,7 @@ class TensorBoardWriter:
       encoded_image_string=tf.io.encode_png(image).numpy(),
     )
     with self._writing():
-      self._add(step, tag=tag, image=png)
+      self._add(step, tag=f"examples/{name}", image=png)
       self._writer.flush()
 
   def close(self) -> None:
@@ -73,29 +86,78 @@ class TensorBoardWriter:
     )
 
 
+def captions(
+  targets: np.ndarray, class_names: Sequence[str] | None
+) -> list[str]:
+  """Returns the classes of each image, a line for each: two if it is mixed.
+
+  Args:
+    targets: [batch, K] float, as the loss takes them: label smoothing gives all
+      other classes the same small weight.
+    class_names: K names; otherwise the classes are shown as numbers.
+  """
+  count = targets.shape[1]
+  names = class_names
+  if names is None or len(names) != count:
+    names = [str(label) for label in range(count)]
+  texts = []
+  for target in targets:
+    likeliest = np.argsort(-target, kind="stable")[:2]
+    floor = target.min() + 1e-3
+    lines = [names[label] for label in likeliest if target[label] > floor]
+    texts.append("\n".join(" ".join(line.split()) for line in lines))
+  return texts
+
+
 def image_grid(
-  images: np.ndarray, *, columns: int = 8, rows: int = 4
+  images: np.ndarray,
+  texts: Sequence[str] = (),
+  *,
+  columns: int = 8,
+  rows: int = 4,
 ) -> np.ndarray:
   """Returns one picture of the first images of a batch, side by side.
 
   Args:
     images: [batch, height, width, channels] in [0, 255]; of 2 channels or more
       than 3 only the first is shown.
-    columns: images a row, at most.
-    rows: rows, at most.
+    texts: a caption for each image, which is then enlarged by a whole number to
+      at least 112 pixels' width; none leaves out captions.
+    columns: the most images in a row.
+    rows: the most rows.
 
   Returns:
-    [rows * height, columns * width, 1 or 3] uint8; unused places are black.
+    [rows * cell height, columns * cell width, 1 or 3] uint8; unused cells are
+    black.
   """
   images = np.asarray(images)[: rows * columns]
   if images.shape[-1] not in (1, 3):
     images = images[..., :1]
+  images = np.clip(np.rint(images), 0, 255).astype(np.uint8)
+  if texts:
+    images = _with_captions(images, texts)
   count, height, width, channels = images.shape
   columns = min(columns, count)
   rows = -(-count // columns)
   grid = np.zeros((rows * columns, height, width, channels), np.uint8)
-  grid[:count] = np.clip(np.rint(images), 0, 255)
+  grid[:count] = images
   grid = grid.reshape(rows, columns, height, width, channels)
   return grid.transpose(0, 2, 1, 3, 4).reshape(
     rows * height, columns * width, channels
   )
+
+
+def _with_captions(images: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+  """Returns the images enlarged, each with its caption below."""
+  factor = -(-_CELL_WIDTH // images.shape[2])
+  images = images.repeat(factor, axis=1).repeat(factor, axis=2)
+  count, _, width, channels = images.shape
+  height = _LINE_HEIGHT * max(text.count("\n") + 1 for text in texts)
+  below = np.zeros((count, height, width, channels), np.uint8)
+  for place, text in zip(below, texts):
+    drawn = Image.new("L", (width, height))
+    # A name that is no text in UTF-8 has parts that no font can draw.
+    shown = text.encode(errors="replace").decode()
+    ImageDraw.Draw(drawn).text((2, 0), shown, fill=255)
+    place[:] = np.asarray(drawn)[..., np.newaxis]
+  return np.concatenate([images, below], axis=1)
