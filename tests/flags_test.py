@@ -212,6 +212,11 @@ def test_an_unknown_flag_names_the_one_that_was_meant(unknown, meant):
     parse(f"--{unknown}=1")
 
 
+def test_the_old_spelling_of_an_addons_optimizer_names_the_new():
+  with pytest.raises(config_lib.ConfigError, match="tfa:LAMB, got 'tfa/LAMB'"):
+    parse("--optimizer=tfa/LAMB")
+
+
 def test_a_flagfile_that_is_no_text_is_one_line(tmp_path):
   file = tmp_path / "binary.flags"
   file.write_bytes(bytes(range(256)))

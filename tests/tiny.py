@@ -43,12 +43,16 @@ def batch(size: int = 32, **keys: Any) -> dict[str, tf.Tensor]:
 
 
 def model(
-  *, dtype: str = "float32", seed: int = 0, drop_probability: float = 0.0
+  *,
+  dtype: str = "float32",
+  seed: int = 0,
+  drop_probability: float = 0.0,
+  any_size: bool = False,
 ) -> tf.keras.Model:
   """Returns a network of two convolutions, the second residual."""
   tf.keras.utils.set_random_seed(seed)
   layers = tf.keras.layers
-  images = tf.keras.Input(SHAPE)
+  images = tf.keras.Input((None, None, 1) if any_size else SHAPE)
   x = layers.Rescaling(1 / 128, -1.0, dtype="float32")(images)
   x = layers.Conv2D(8, 3, padding="same", use_bias=False, dtype=dtype)(x)
   x = layers.ReLU(dtype=dtype)(BatchNorm(dtype=dtype)(x))
@@ -57,8 +61,12 @@ def model(
   if drop_probability:
     y = StochasticDepth(drop_probability, dtype=dtype)(y)
   x = layers.Add(dtype=dtype)([x, y])
-  x = layers.AveragePooling2D(4, dtype=dtype)(layers.ReLU(dtype=dtype)(x))
-  x = layers.Flatten(dtype=dtype)(x)
+  x = layers.ReLU(dtype=dtype)(x)
+  if any_size:
+    x = layers.GlobalAveragePooling2D(dtype=dtype)(x)
+  else:
+    x = layers.AveragePooling2D(4, dtype=dtype)(x)
+    x = layers.Flatten(dtype=dtype)(x)
   logits = layers.Dense(NUM_CLASSES, dtype="float32")(x)
   return tf.keras.Model(images, logits)
 

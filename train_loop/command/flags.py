@@ -164,6 +164,12 @@ def parse_into(values: Values, argv: list[str]) -> list[str]:
   Raises:
     ConfigError: a flag or a recipe is unknown, or a value is none of its kind.
   """
+  for argument in argv:
+    if argument.startswith("--optimizer=tfa/"):
+      name = argument.rpartition("/")[2]
+      raise ConfigError(
+        f"optimizer must be spelled tfa:{name}, got 'tfa/{name}'"
+      )
   try:
     rest = values(expand_recipe(argv))
   except flags.UnrecognizedFlagError as error:

@@ -120,7 +120,17 @@ def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
       for name, value in card["choice"].items()
       if f"choice.{name}" in _TYPES
     }
+  for saved in (card["settings"], card.get("flags", {})):
+    if "optimizer" in saved:
+      saved["optimizer"] = _spelled_anew(saved["optimizer"])
   return card
+
+
+def _spelled_anew(optimizer: Any) -> Any:
+  """Returns the name that an optimizer has now; older cards say tfa/NAME."""
+  if isinstance(optimizer, str) and optimizer.startswith("tfa/"):
+    return optimizer.replace("tfa/", "tfa:", 1)
+  return optimizer
 
 
 def _require_types(
