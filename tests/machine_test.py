@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from train_loop import machine
 
@@ -110,3 +111,23 @@ def test_a_run_starts_without_what_keras_draws_with():
     "from matplotlib import figure"
   )
   subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_tensorflow_prints_while_it_starts_is_shown_if_it_fails(capfd):
+  with machine._stderr_of_success(hidden=True):
+    os.write(2, b"a notice\n")
+  assert capfd.readouterr().err == ""
+  with pytest.raises(ImportError), machine._stderr_of_success(hidden=True):
+    os.write(2, b"no such library\n")
+    raise ImportError
+  assert capfd.readouterr().err == "no such library\n"
+  with machine._stderr_of_success(hidden=False):
+    os.write(2, b"a notice\n")
+  assert capfd.readouterr().err == "a notice\n"
+
+
+def test_an_imported_tensorflow_keeps_its_onednn(monkeypatch):
+  monkeypatch.setitem(sys.modules, "tensorflow", tf)
+  monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+  machine.import_tensorflow(onednn=False)
+  assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"

@@ -19,7 +19,10 @@ import tensorflow as tf
 
 from tests import forked, pictures, tiny
 from tests.project import ROOT
+from train_loop import ConfigError
+from train_loop.command import flags
 from train_loop.models import build_model
+from train_loop.modes import train
 from train_loop.workdir import metrics_file, run_card
 
 FEW_STEPS = (
@@ -341,6 +344,21 @@ def test_help_lists_the_flags_and_imports_no_tensorflow():
   assert "--base_learning_rate" in done.stdout
   assert "--progressive_image_sizes" in done.stdout
   assert done.stderr == ""
+
+
+def test_a_program_calls_a_mode_twice_in_one_process(small, tmp_path):
+  losses = []
+  for rate in (0.1, 0.3):
+    workdir = tmp_path / str(rate)
+    values = flags.parse(
+      *small, f"--base_learning_rate={rate}", f"--workdir={workdir}"
+    )
+    assert train.run(values) == 0
+    losses.append(metrics_file.last_records(workdir)["loss"])
+  assert losses[0] != losses[1]
+  # Called from Python a bad value is an error, and no exit.
+  with pytest.raises(ConfigError, match="workdir must be given"):
+    train.run(flags.parse(*small))
 
 
 def test_at_most_two_lines_come_before_ours(small, tmp_path):

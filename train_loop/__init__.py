@@ -19,6 +19,7 @@ import importlib
 from typing import Any
 
 from train_loop.config import (
+  ConfigError,
   EvaluationConfig,
   LoopConfig,
   OptimizerConfig,
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
   "Diverged": "train_loop.failures",
+  "InputFailed": "train_loop.failures",
   "Stopped": "train_loop.failures",
   "TrainState": "train_loop.state",
   "build_model": "train_loop.models",
@@ -42,6 +44,7 @@ _LAZY = {
 }
 
 __all__ = [
+  "ConfigError",
   "EvaluationConfig",
   "LoopConfig",
   "OptimizerConfig",

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
+from absl import logging
+
 from train_loop import __version__
 
 CPU_INFO = pathlib.Path("/proc/cpuinfo")
@@ -32,8 +34,20 @@ VARIABLES = (
 
 
 def import_tensorflow(*, onednn: bool) -> None:
-  """Imports TensorFlow, with oneDNN on or off: it asks once, when imported."""
-  os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1" if onednn else "0"
+  """Imports TensorFlow, with oneDNN on or off: it asks once, when imported.
+
+  Args:
+    onednn: whether it uses oneDNN; if it was imported before it keeps what it
+      has, and a warning says so.
+  """
+  wanted = "1" if onednn else "0"
+  if "tensorflow" not in sys.modules:
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = wanted
+  elif os.environ.get("TF_ENABLE_ONEDNN_OPTS", wanted) != wanted:
+    logging.warning(
+      "this process imported TensorFlow with oneDNN %s, and keeps it so",
+      "off" if onednn else "on",
+    )
   quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
   if quiet:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
