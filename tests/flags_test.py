@@ -221,7 +221,7 @@ def test_a_flagfile_that_is_no_text_is_one_line(tmp_path):
   file = tmp_path / "binary.flags"
   file.write_bytes(bytes(range(256)))
   for path in (file, tmp_path, tmp_path / "missing"):
-    with pytest.raises(config_lib.ConfigError) as info:
+    with pytest.raises(config_lib.ConfigError, match=r"(?i)flag ?file") as info:
       parse(f"--flagfile={path}")
     assert len(str(info.value).splitlines()) == 1
 

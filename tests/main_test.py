@@ -226,6 +226,17 @@ def test_a_keras_file_is_a_teacher(tmp_path, small):
     (["--cache=disk"], ["cache", "digits"]),
     (["--teacher=/nowhere"], ["teacher", "'/nowhere'", ".keras"]),
     (["--steps_per_loop=0"], ["steps_per_loop", "auto", "'0'"]),
+    (
+      ["--progressive_image_sizes=4:0,6:0.5"],
+      ["progressive_image_sizes must end with", "(8)", "got 6"],
+    ),
+    (["--stderrthreshold=bogus"], ["stderrthreshold", "bogus"]),
+    (["--verbosity=x"], ["verbosity", "'x'"]),
+    (["--nonesterov=1"], ["nesterov"]),
+    (["--workdir=/dev/null"], ["workdir must be a folder"]),
+    ([f"--workdir=/{'x' * 300}"], ["workdir must be the name of a folder"]),
+    (["--workdir=/tmp/\udcff"], ["workdir must be a folder's name in UTF-8"]),
+    (["--mode=convert", "--output_dir=/dev/null"], ["output_dir must be"]),
   ],
 )
 def test_a_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
@@ -388,7 +399,7 @@ def test_workdir_alone_goes_on_with_the_runs_own_flags(
   done = command(f"--workdir={workdir}", "--epochs=3", "--seed=4")
   assert done.returncode == 2
   (line,) = own_lines(done.stderr)
-  assert "epochs=1.0, not 3.0" in line
+  assert "epochs=1.0, not 3.0" in line and "seed=0, not 4" in line
 
 
 @pytest.mark.parametrize("kind", ["junk", "zip", "lambda"])

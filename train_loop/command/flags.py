@@ -178,6 +178,8 @@ def parse_into(values: Values, argv: list[str]) -> list[str]:
       f"there is no flag --{error.flagname}"
       + (f": did you mean {meant}?" if meant else "; --help lists all")
     ) from error
+  except UnicodeDecodeError as error:
+    raise ConfigError(f"flagfile must be text in UTF-8: {error}") from error
   # Outside its own errors absl raises what int(), open() and the like raise.
   except (flags.Error, ValueError, OSError, KeyError, TypeError) as error:
     raise ConfigError(str(error) or repr(error)) from error
@@ -191,6 +193,7 @@ def parse_into(values: Values, argv: list[str]) -> list[str]:
       )
   if len(rest) > 1:
     raise ConfigError(f"flags must be given as --name=value, got {rest[1]!r}")
+  group(RunSettings, values)  # Raises if a folder cannot be one.
   return rest
 
 
