@@ -135,10 +135,10 @@ def test_a_path_is_no_pattern(tmp_path, monkeypatch):
   table.write_text("\n".join(["path,label,split", *rows]))
   listed, _ = csv_table.load(str(root), str(table))
   assert sorted(read_all(listed)) == sorted(copied[0])
-  near = cache.cached(
+  kept = cache.cached(
     parts[0], "disk", image_size=16, random_crops=True, replace=True
   )
-  assert read_all(near) == copied[0]
+  assert read_all(kept) == copied[0]
 
 
 def records(tmp_path, **options):

@@ -136,16 +136,16 @@ def test_a_cache_changes_no_bit(
   expected = batches(source, 8, **options)
   random_crops = augmentation.random_resized_crop
   for _ in range(2):  # The second time from what the first has written.
-    near = cache.cached(
+    kept = cache.cached(
       source, where, image_size=16, random_crops=random_crops, replace=True
     )
     kind = Records if where == "disk" else Contents
     if where != "disk" and not random_crops:
-      assert isinstance(near, Source)
-      assert_same(batches(near, 8, image_size=0, **options), expected)
+      assert isinstance(kept, Source)
+      assert_same(batches(kept, 8, image_size=0, **options), expected)
     else:
-      assert isinstance(near.examples, kind)
-      assert_same(batches(near, 8, **options), expected)
+      assert isinstance(kept.examples, kind)
+      assert_same(batches(kept, 8, **options), expected)
   assert bool(list(tmp_path.rglob("train-*"))) == (where == "disk")
 
 
@@ -161,8 +161,8 @@ def test_a_disk_cache_that_another_run_wrote_first_is_taken(
     rename(partial, folder)
 
   monkeypatch.setattr(cache.os, "rename", late)
-  near = cache.cached(source, "disk", image_size=16, replace=True)
-  assert_same(batches(near, 3), batches(source, 3))
+  kept = cache.cached(source, "disk", image_size=16, replace=True)
+  assert_same(batches(kept, 3), batches(source, 3))
 
 
 def test_auto_keeps_nothing_where_memory_is_short(source, monkeypatch):
@@ -171,8 +171,8 @@ def test_auto_keeps_nothing_where_memory_is_short(source, monkeypatch):
     available: int = 100
 
   monkeypatch.setattr(cache.psutil, "virtual_memory", Memory)
-  near = cache.cached(source, "auto", image_size=16, replace=True)
-  assert near is source
+  kept = cache.cached(source, "auto", image_size=16, replace=True)
+  assert kept is source
 
 
 def test_the_data_service_gives_the_same_batches(folder):
