@@ -101,7 +101,7 @@ def define(values: Values) -> None:
   """Defines every flag of the command.
 
   Args:
-    values: where the flags are defined, `absl.flags.FLAGS` as a rule.
+    values: gets the flags; `absl.flags.FLAGS` as a rule.
   """
   for settings in GROUPS.values():
     for field in fields_of(settings):
@@ -155,7 +155,7 @@ def parse_into(values: Values, argv: list[str]) -> list[str]:
   A ~ in a path is expanded.
 
   Args:
-    values: where the flags are defined.
+    values: has the flags, and gets their values.
     argv: the command line, beginning with the program's name.
 
   Returns:

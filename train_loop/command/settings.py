@@ -19,7 +19,7 @@ MAX_EPOCHS = 1e6
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-  """What the command does, and where."""
+  """What the command does, and in which folder."""
 
   workdir: str = setting(
     "",

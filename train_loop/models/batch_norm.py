@@ -30,9 +30,9 @@ class BatchNorm(tf.keras.layers.Layer):
 
       moving = momentum * moving + (1 - momentum) * batch
 
-  where, for the moving variance, the batch's is the *unbiased* variance
-  (divided by n - 1), as the fused op gives it and as Keras 2's fused layer,
-  but not Keras 3's layer, has it. In inference, and in a frozen layer
+  The moving variance follows the *unbiased* variance of the batch (divided by
+  n - 1): the fused op gives it, and Keras 2's fused layer uses it too, but not
+  the layer of Keras 3. In inference, and in a frozen layer
   (`trainable = False`), mean and variance are the moving ones.
 
   Parameters and statistics are float32 under every policy. Only the
@@ -157,7 +157,7 @@ class BatchNorm(tf.keras.layers.Layer):
     total, count = replica.all_reduce(
       tf.distribute.ReduceOp.SUM, [tf.reduce_sum(images, [0, 1, 2]), count]
     )
-    # Two rounds, because E[x^2] - E[x]^2 in one cancels where the mean is
+    # Two rounds, because E[x^2] - E[x]^2 in one cancels if the mean is
     # large.
     centered = images - total / count
     squares = replica.all_reduce(
@@ -192,6 +192,6 @@ class BatchNorm(tf.keras.layers.Layer):
 
 
 def _num_replicas() -> int:
-  # None outside a replica, where the batch is whole.
+  # None outside a replica: the batch is whole there.
   replica = tf.distribute.get_replica_context()
   return 1 if replica is None else replica.num_replicas_in_sync

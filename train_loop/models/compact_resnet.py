@@ -7,13 +7,13 @@ basic blocks, at a half, a quarter and an eighth of the resolution; 6n + 2
 layers, as ResNets are counted whose stem is one of them. Few wide layers reach
 a given accuracy in fewer epochs than many narrow ones, and a CPU computes wide
 layers nearer to its peak. Only the stem, of few channels, sees the full
-resolution: without it the network is less accurate, and with one convolution
-less, too. That it has several is the paper's tweak C.
+resolution; without it, or with one convolution less, the network is less
+accurate. A stem of several convolutions is the paper's tweak C.
 
-A stage begins with `HalvingMean`, which its branch and its shortcut share where
-other residual networks have a stride in the branch: a CPU computes convolutions
-of stride 1 nearer to its peak. It is what the paper's tweak D does to the
-shortcut, so that its variants are one network here.
+A stage begins with `HalvingMean`, shared by its branch and its shortcut. Other
+residual networks have a stride in the branch instead, but a CPU computes
+convolutions of stride 1 nearer to its peak. The paper's tweak D does the same to
+the shortcut, so that the variants are one network here.
 """
 
 from __future__ import annotations

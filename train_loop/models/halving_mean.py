@@ -11,7 +11,7 @@ import tensorflow as tf
 
 @tf.keras.utils.register_keras_serializable(package="train_loop")
 class HalvingMean(tf.keras.layers.Layer):
-  """Averages 2 x 2 pixels into one, and 3 x 3 where a side is odd.
+  """Averages 2 x 2 pixels into one, and 3 x 3 if a side is odd.
 
   A side of n pixels becomes floor(n / 2), at least 1. Windows begin at every
   second pixel; of an odd side they are 3 long and share their ends, so that 7

@@ -80,7 +80,7 @@ def conv_bn(
   activation: str | None = None,
   dtype: str | None = None,
 ) -> tf.Tensor:
-  """Convolution without a bias, BatchNorm, and a ReLU where asked.
+  """Convolution without a bias, BatchNorm, and a ReLU if asked for.
 
   Args:
     inputs: [batch, height, width, channels], symbolic.
@@ -162,7 +162,7 @@ def basic_branch(
 ) -> tf.Tensor:
   """The residual branch of a basic block: two 3x3 convolutions.
 
-  The stride, where there is one, is in the first.
+  The stride, if there is one, is in the first.
 
   Args:
     inputs: [batch, height, width, channels], symbolic.
@@ -271,7 +271,7 @@ def shortcut(
   name: str,
   dtype: str | None,
 ) -> tf.Tensor:
-  """The identity where shapes agree, else a projection by a 1x1 convolution.
+  """The identity if shapes agree, else a projection by a 1x1 convolution.
 
   Args:
     inputs: [batch, height, width, channels], symbolic.

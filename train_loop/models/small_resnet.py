@@ -4,7 +4,7 @@
 
 A 3x3 convolution, then three stages of n basic blocks with 16, 32 and 64
 channels; 6n + 2 layers. Shortcuts have no parameters (He et al. 2015, option
-A): where a stage downsamples, the shortcut takes every second pixel and fills
+A): if a stage downsamples, the shortcut takes every second pixel and fills
 the new channels with zeros. So ResNet-20 has the published 0.27 million
 parameters, 269,722 for 10 classes.
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the command can do: one small program a mode.
 
-Each has `run(values) -> exit status`, where `values` are those of the flags,
-as `train_loop.command.flags.parse` returns them:
+Each has `run(values) -> exit status`; `values` are those of the flags, as
+`train_loop.command.flags.parse` returns them:
 
     from train_loop.command import flags
     from train_loop.modes import train

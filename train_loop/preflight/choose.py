@@ -74,7 +74,7 @@ class Asked:
     check(self)
 
   def settled(self) -> Choice | None:
-    """Returns the choice where nothing is left to measure, else None."""
+    """Returns the choice if nothing is left to measure, else None."""
     if AUTO in (self.onednn, self.precision, self.jit_compile):
       return None
     return Choice(
@@ -86,13 +86,14 @@ class Asked:
 
 
 def candidates(asked: Asked, device: Device) -> list[Choice]:
-  """Returns what is worth a try: plain float32 first, what compiles last.
+  """Returns the candidates in the order in which they are tried.
 
-  Of what compiles half precision comes first: on a GPU it is most often the
-  fastest, XLA takes a minute for a large network, and time may run out.
+  Plain float32 comes first, XLA last; among the candidates with XLA half
+  precision comes first, because it is most often the fastest on a GPU, and time
+  may run out: XLA takes a minute for a large network.
 
   Args:
-    asked: what the flags leave open; what they say is tried as it is.
+    asked: what the flags say; what they leave open is varied.
     device: what TensorFlow has at hand.
   """
   open_precision = asked.precision == AUTO
@@ -131,10 +132,11 @@ def _values(asked: str, options: tuple[bool, ...]) -> tuple[bool, ...]:
 
 
 def _is_native(choice: Choice, device: Device) -> bool:
-  """Returns whether the device computes in this precision by itself.
+  """Returns whether the device computes in this precision without emulation.
 
-  A CPU has no float16, and bfloat16 through XLA, or by instructions of its own
-  that oneDNN knows: else both are emulated, ten times slower than float32.
+  No CPU computes in float16. It computes in bfloat16 through XLA, or through
+  oneDNN if it has the instructions; emulated, both are ten times slower than
+  float32.
   """
   if choice.precision == "float32":
     return True
@@ -148,14 +150,14 @@ def _is_native(choice: Choice, device: Device) -> bool:
 def _onednn_may_slow(choice: Choice, device: Device) -> bool:
   """Returns whether the step may be faster without oneDNN.
 
-  It is made for x86 CPUs. XLA compiles most of the step by itself, and what
-  is left was never slower with oneDNN.
+  oneDNN is made for x86 CPUs. With XLA most of the step is compiled, and the
+  rest was never slower with oneDNN.
   """
   return device.x86 and not device.gpu and not choice.jit_compile
 
 
 def _tensor_float_32_acts(choice: Choice, device: Device) -> bool:
-  """Returns whether there are float32 products that would be rounded."""
+  """Returns whether TensorFloat-32 would round float32 products here."""
   return (
     choice.precision == "float32"
     and device.gpu
@@ -173,14 +175,13 @@ def choose(
   """Returns the fastest choice whose loss agrees with float32's.
 
   Args:
-    asked: what the flags say; where they leave nothing open, nothing is tried.
+    asked: what the flags say; if they leave nothing open, nothing is tried.
     job: what a trial trains.
     workload: what a step computes, as JSON holds it; see `workload_of`.
     start: a `TrialProcess` from a job and `onednn`.
 
   Returns:
-    The choice, and the trials that it was taken from: none where nothing was
-    open.
+    The choice, and the trials that it was taken from: none if nothing was open.
 
   Raises:
     ConfigError: no process could be started.
@@ -217,9 +218,9 @@ def workload_of(
   config: TrainConfig,
   teacher: str | None,
 ) -> dict[str, Any]:
-  """Returns what decides how long a step takes: shapes, and what is on.
+  """Returns what decides how long a step takes: shapes, and tricks in use.
 
-  How strong an effect is, and how long the run, makes no step slower.
+  The strength of a trick and the length of the run change no step's time.
   """
   parts = (config.optimizer, config.regularization)
   settings = {k: v for part in parts for k, v in vars(part).items()}
@@ -236,7 +237,7 @@ def workload_of(
 def measure(
   asked: Asked, job: Job, *, start: Callable[..., Any]
 ) -> list[Trial]:
-  """Tries each candidate, those of one oneDNN setting in one process."""
+  """Tries each candidate, all with one oneDNN setting in one process."""
   deadline = time.monotonic() + BUDGET_SECONDS
   tried: list[Trial] = []
 
@@ -260,10 +261,10 @@ def measure(
 
 
 def reference_of(tried: list[Trial]) -> Trial | None:
-  """Returns the trial whose loss the others must have, None if none worked.
+  """Returns the trial that the others are compared with, None if none worked.
 
-  It is the first that worked and computes as the first candidate does: in
-  float32, or in the precision that was asked for.
+  It is the first trial that worked with the arithmetic of the first candidate:
+  float32, or the precision that was asked for.
   """
   first = tried[0].choice
   for trial in tried:
@@ -277,7 +278,7 @@ def reference_of(tried: list[Trial]) -> Trial | None:
 
 
 def agrees(trial: Trial, reference: Trial) -> bool:
-  """Returns whether a trial worked, and its loss is the reference's."""
+  """Returns whether a trial worked, with about the reference's loss."""
   if trial.loss is None or reference.loss is None:
     return False
   room = LOSS_TOLERANCE * max(1.0, abs(reference.loss))
@@ -285,7 +286,7 @@ def agrees(trial: Trial, reference: Trial) -> bool:
 
 
 def fastest(tried: list[Trial]) -> Choice:
-  """Returns the fastest choice that agrees; the first where none can."""
+  """Returns the fastest choice that agrees; the first one if none does."""
   reference = reference_of(tried)
   if reference is None:
     return tried[0].choice

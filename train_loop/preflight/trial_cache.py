@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps the trials of `auto` from one start to the next, in the user's cache.
 
-One JSON file a key, where the key is all that decides what is fast. A file that
-is damaged, or cannot be written, costs a measurement and nothing else. This
+There is one JSON file for each key, and the key holds all that decides what is
+fast. If a file is damaged or cannot be written, `auto` measures again. This
 module imports no TensorFlow.
 """
 
@@ -36,7 +36,7 @@ def path_of(key: dict[str, Any]) -> pathlib.Path:
 
 
 def read(key: dict[str, Any]) -> list[Trial]:
-  """Returns the trials that are kept for a key; none where there are none."""
+  """Returns the trials that are kept for a key, or none."""
   path = path_of(key)
   try:
     rows = json.loads(path.read_text(encoding="utf-8"))["trials"]

@@ -29,8 +29,8 @@ from train_loop.config import ConfigError, PrecisionConfig, TrainConfig
 if TYPE_CHECKING:
   import tensorflow as tf
 
-# After the step that traces and compiles. The loss of these is compared, and
-# where they take so long already, their time is the result, too.
+# The losses of so many steps are compared, after a first step that traces and
+# compiles. If these take longer than TIMED_SECONDS, they are timed too.
 COMPARED_STEPS = 3
 TIMED_SECONDS = 1.0
 MAX_TIMED_STEPS = 100
@@ -59,8 +59,8 @@ class Trial:
 
   Attributes:
     choice: what was tried.
-    images_per_second: of the timed steps; 0 where it failed.
-    loss: the mean over the first steps; None where it failed.
+    images_per_second: of the timed steps; 0 if it failed.
+    loss: the mean over the first steps; None if it failed.
     failure: why there is no result, in one line, or "".
   """
 
@@ -78,7 +78,7 @@ class Device:
     x86: the CPU is of Intel's and AMD's family, for which oneDNN is made.
     native_bfloat16: the CPU multiplies bfloat16.
     gpu: there is a GPU.
-    compute_capability: of the least of NVIDIA's GPUs, (0, 0) where none tells.
+    compute_capability: the lowest among NVIDIA's GPUs, (0, 0) if there is none.
   """
 
   x86: bool = True
@@ -107,7 +107,7 @@ class Job:
 
 
 class TrialProcess:
-  """A process that tries choices; it is started anew where one ends it.
+  """A process that tries choices; it is started again if a choice ends it.
 
   Attributes:
     device: what TensorFlow found in it.
@@ -126,7 +126,7 @@ class TrialProcess:
     self._stop()
 
   def run(self, choice: Choice, *, timeout: float) -> Trial:
-    """Tries a choice; whatever becomes of it is told in the trial.
+    """Tries a choice; the trial says what became of it.
 
     Args:
       choice: of this process' oneDNN.
@@ -176,11 +176,11 @@ class TrialProcess:
 
 @contextlib.contextmanager
 def ctrl_c_answered_after() -> Iterator[None]:
-  """Puts an answer to Ctrl-C off to the end; processes started in it get none.
+  """Delays this process' answer to Ctrl-C; processes started in it ignore it.
 
-  To block the signal is what they inherit, but it blocks this thread alone:
-  where a library has another, that one takes the signal, and Python would
-  answer here at once.
+  They inherit that the signal is blocked. Blocking alone would not do here: it
+  holds for this thread only, and if a library has a thread of its own, that one
+  takes the signal and Python answers at once.
   """
   came: list[int] = []
   answer = signal.signal(signal.SIGINT, lambda signum, _: came.append(signum))
@@ -195,7 +195,7 @@ def ctrl_c_answered_after() -> Iterator[None]:
 
 
 def _serve(connection: Any, pickled_job: bytes, onednn: bool) -> None:
-  """Is the process: tells its device, then answers choices with trials."""
+  """Entry point of the process: sends its Device, then a Trial per Choice."""
   machine.import_tensorflow(onednn=onednn)
   job = pickle.loads(pickled_job)
   with contextlib.suppress(EOFError, OSError):  # Until the run's process ends.
@@ -274,9 +274,9 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
 
 @functools.lru_cache(maxsize=1)
 def _inputs(job: Job) -> tuple[tf.data.Dataset, tf.keras.Model | None]:
-  """Returns the first batch without end, and the teacher: one for all trials.
+  """Returns the first batch, repeated, and the teacher, both for all trials.
 
-  Of a stream, the input pipeline would be timed along with the step.
+  With the whole stream the input pipeline would be timed along with the step.
   """
   import tensorflow as tf
 
