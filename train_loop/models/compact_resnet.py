@@ -12,8 +12,8 @@ accurate. A stem of several convolutions is the paper's tweak C.
 
 A stage begins with `HalvingMean`, shared by its branch and its shortcut. Other
 residual networks have a stride in the branch instead, but a CPU computes
-convolutions of stride 1 nearer to its peak. The paper's tweak D does the same to
-the shortcut, so that the variants are one network here.
+convolutions of stride 1 nearer to its peak. The paper's tweak D does the same
+to the shortcut, so that the variants are one network here.
 """
 
 from __future__ import annotations
