@@ -164,25 +164,7 @@ def parse_into(values: Values, argv: list[str]) -> list[str]:
   Raises:
     ConfigError: a flag or a recipe is unknown, or a value is none of its kind.
   """
-  for argument in argv:
-    if argument.startswith("--optimizer=tfa/"):
-      name = argument.rpartition("/")[2]
-      raise ConfigError(
-        f"optimizer must be spelled tfa:{name}, got 'tfa/{name}'"
-      )
-  try:
-    rest = values(expand_recipe(argv))
-  except flags.UnrecognizedFlagError as error:
-    meant = " or ".join(f"--{name}" for name in meant_by(error.flagname))
-    raise ConfigError(
-      f"there is no flag --{error.flagname}"
-      + (f": did you mean {meant}?" if meant else "; --help lists all")
-    ) from error
-  except UnicodeDecodeError as error:
-    raise ConfigError(f"flagfile must be text in UTF-8: {error}") from error
-  # Outside its own errors absl raises what int(), open() and the like raise.
-  except (flags.Error, ValueError, OSError, KeyError, TypeError) as error:
-    raise ConfigError(str(error) or repr(error)) from error
+  rest = _parsed(values, argv)
   for settings in GROUPS.values():
     for field in fields_of(settings):
       if field.metadata.get("path"):
@@ -195,6 +177,29 @@ def parse_into(values: Values, argv: list[str]) -> list[str]:
     raise ConfigError(f"flags must be given as --name=value, got {rest[1]!r}")
   group(RunSettings, values)  # Raises if a folder cannot be one.
   return rest
+
+
+def _parsed(values: Values, argv: list[str]) -> list[str]:
+  """Parses a command line; returns what of it is no flag."""
+  for argument in argv:
+    if argument.startswith("--optimizer=tfa/"):
+      name = argument.rpartition("/")[2]
+      raise ConfigError(
+        f"optimizer must be spelled tfa:{name}, got 'tfa/{name}'"
+      )
+  try:
+    return values(expand_recipe(argv))
+  except flags.UnrecognizedFlagError as error:
+    meant = " or ".join(f"--{name}" for name in meant_by(error.flagname))
+    raise ConfigError(
+      f"there is no flag --{error.flagname}"
+      + (f": did you mean {meant}?" if meant else "; --help lists all")
+    ) from error
+  except UnicodeDecodeError as error:
+    raise ConfigError(f"flagfile must be text in UTF-8: {error}") from error
+  # Outside its own errors absl raises what int(), open() and the like raise.
+  except (flags.Error, ValueError, OSError, KeyError, TypeError) as error:
+    raise ConfigError(str(error) or repr(error)) from error
 
 
 def meant_by(unknown: str) -> list[str]:
