@@ -194,9 +194,9 @@ def test_each_image_has_its_caption_below(channels):
   images = np.full([3, 8, 8, channels], 100)
   texts = ["", "one\ntwo", "\udc80" + "\u732b" * 99]
   grid = tensorboard.image_grid(images, texts, columns=3)
-  assert grid.shape == (112 + 2 * 14, 3 * 112, channels)
+  assert grid.shape == (112 + 2 * 18, 3 * 112, channels)
   assert (grid[:112] == 100).all()
-  ink = grid[112:].reshape(2, 14, 3, 112, channels).max(axis=(1, 3, 4))
+  ink = grid[112:].reshape(2, 18, 3, 112, channels).max(axis=(1, 3, 4))
   np.testing.assert_array_equal(ink > 0, [[0, 1, 1], [0, 1, 0]])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -26,7 +26,8 @@ TAGS = {
 
 # The least width of an image in the picture, for its caption to be legible.
 _CELL_WIDTH = 112
-_LINE_HEIGHT = 14
+_FONT_SIZE = 14
+_LINE_HEIGHT = 18
 
 
 class TensorBoardWriter:
@@ -113,8 +114,8 @@ def image_grid(
   images: np.ndarray,
   texts: Sequence[str] = (),
   *,
-  columns: int = 8,
-  rows: int = 4,
+  columns: int = 6,
+  rows: int = 3,
 ) -> np.ndarray:
   """Returns one picture of the first images of a batch, side by side.
 
@@ -153,11 +154,12 @@ def _with_captions(images: np.ndarray, texts: Sequence[str]) -> np.ndarray:
   images = images.repeat(factor, axis=1).repeat(factor, axis=2)
   count, _, width, channels = images.shape
   height = _LINE_HEIGHT * max(text.count("\n") + 1 for text in texts)
+  font = ImageFont.load_default(_FONT_SIZE)
   below = np.zeros((count, height, width, channels), np.uint8)
   for place, text in zip(below, texts):
     drawn = Image.new("L", (width, height))
     # A name that is no text in UTF-8 has parts that no font can draw.
     shown = text.encode(errors="replace").decode()
-    ImageDraw.Draw(drawn).text((2, 0), shown, fill=255)
+    ImageDraw.Draw(drawn).text((2, 0), shown, fill=255, font=font)
     place[:] = np.asarray(drawn)[..., np.newaxis]
   return np.concatenate([images, below], axis=1)
