@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a run runs on. Importing this module imports no TensorFlow."""
+"""The machine and its software; this module imports no TensorFlow itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from absl import logging
 from train_loop import __version__
 
 CPU_INFO = pathlib.Path("/proc/cpuinfo")
-# What makes TensorFlow faster or slower by itself, from the environment.
+# Environment variables that change TensorFlow's speed.
 VARIABLES = (
   "CUDA_VISIBLE_DEVICES",
   "NVIDIA_TF32_OVERRIDE",
@@ -34,7 +34,7 @@ VARIABLES = (
 
 
 def import_tensorflow(*, onednn: bool) -> None:
-  """Imports TensorFlow, with oneDNN on or off: it asks once, when imported.
+  """Imports TensorFlow with oneDNN on or off, which can be set only then.
 
   Args:
     onednn: whether it uses oneDNN; if it was imported before it keeps what it
@@ -51,7 +51,7 @@ def import_tensorflow(*, onednn: bool) -> None:
   quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
   if quiet:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-  # Keras 3 imports it with TensorFlow, to draw: a tenth of a run's start.
+  # Keras 3 would import it, for its plots: a tenth of a run's start.
   with _hidden("matplotlib"), _stderr_of_success(hidden=quiet):
     import tensorflow as tf
 
@@ -62,8 +62,7 @@ def import_tensorflow(*, onednn: bool) -> None:
 def _stderr_of_success(*, hidden: bool) -> Iterator[None]:
   """Hides what C++ code writes to the error stream, unless Python raises.
 
-  While it is imported TensorFlow writes notices of its start, whatever the
-  level of its log.
+  TensorFlow writes notices when it is imported, whatever its log level is.
   """
   if not hidden:
     yield
@@ -85,7 +84,7 @@ def _stderr_of_success(*, hidden: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hidden(module: str) -> Iterator[None]:
-  """Lets a module seem not to be installed, unless it is imported already."""
+  """Makes imports of a module fail, unless it is imported already."""
   modules: dict[str, Any] = sys.modules
   if module in modules:
     yield
@@ -98,13 +97,14 @@ def _hidden(module: str) -> Iterator[None]:
 
 
 def share_cores(parts: int) -> None:
-  """Gives each of the parts that TensorFlow computes at once cores of its own.
+  """Limits each operation to its share of the cores.
 
-  TensorFlow asks when it computes for the first time. What the user has set in
-  the environment stays.
+  Call it before TensorFlow computes for the first time. A limit that is set in
+  the environment already is kept.
 
   Args:
-    parts: how many there are; 1 has all cores.
+    parts: the number of operations that are computed in parallel; with 1 an
+      operation may use all cores.
   """
   if parts > 1:
     threads = max(1, (usable_cpus() or 1) // parts)
@@ -112,7 +112,7 @@ def share_cores(parts: int) -> None:
 
 
 def describe() -> dict[str, Any]:
-  """Returns the versions and devices at hand, as JSON holds them."""
+  """Returns the versions and devices in use, for the run card."""
   import tensorflow as tf
 
   gpus = tf.config.list_physical_devices("GPU")
@@ -132,7 +132,7 @@ def describe() -> dict[str, Any]:
 
 
 def fingerprint() -> dict[str, Any]:
-  """Returns all that decides what is fast here, without asking TensorFlow."""
+  """Returns all that decides what is fast here; imports no TensorFlow."""
   drivers = {
     str(package.metadata["Name"]): package.version
     for package in metadata.distributions()
@@ -143,7 +143,7 @@ def fingerprint() -> dict[str, Any]:
   return {
     "versions": {**drivers, **versions()},
     "cpu": cpu_name(),
-    # Virtual machines give processors of several generations one name.
+    # Virtual machines give several generations of processors the same name.
     "cpu_features": sorted(_cpu_features()),
     "cpu_count": usable_cpus(),
     "gpus": nvidia_gpus(),
@@ -154,7 +154,7 @@ def fingerprint() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-  """Returns the versions of Python and of what a run computes with."""
+  """Returns the versions of Python, train_loop and the main packages."""
   packages = ("tensorflow", "keras", "numpy", "tensorboard")
   return {
     "train_loop": __version__,
@@ -164,29 +164,29 @@ def versions() -> dict[str, str]:
 
 
 def cpu_name() -> str:
-  """Returns the processor's name, as it tells it."""
+  """Returns the name of the processor."""
   return _cpu_info("model name") or platform.processor() or platform.machine()
 
 
 def cpu_has(*features: str) -> bool:
-  """Returns whether the processor has one of these, named as Linux does."""
+  """Returns whether the processor has any of these features, by Linux names."""
   return bool(_cpu_features().intersection(features))
 
 
 def is_x86() -> bool:
-  """Returns whether the processor is one of Intel's and AMD's family."""
+  """Returns whether the processor is of the x86-64 architecture."""
   return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def usable_cpus() -> int | None:
-  """Returns how many processors this process may use."""
-  if hasattr(os, "sched_getaffinity"):  # Where the system can restrict it.
+  """Returns the number of processors that this process may use."""
+  if hasattr(os, "sched_getaffinity"):  # If the system can restrict it.
     return len(os.sched_getaffinity(0))
   return os.cpu_count()
 
 
 def nvidia_gpus() -> list[str]:
-  """Returns name, driver and memory of each NVIDIA GPU, from its driver."""
+  """Returns name, driver version and memory of each NVIDIA GPU."""
   query = "--query-gpu=name,driver_version,memory.total"
   try:
     asked = subprocess.run(
@@ -201,12 +201,12 @@ def nvidia_gpus() -> list[str]:
 
 
 def _cpu_features() -> set[str]:
-  """Returns what the processor can do, named as Linux does."""
+  """Returns the features of the processor, by Linux names."""
   return set((_cpu_info("flags") or _cpu_info("Features")).split())
 
 
 def _cpu_info(name: str) -> str:
-  """Returns a line of the first processor's description, or nothing."""
+  """Returns a field of the first processor's description, or ""."""
   try:
     text = CPU_INFO.read_text(encoding="utf-8", errors="replace")
   except OSError:  # Only Linux has it.
