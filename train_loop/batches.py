@@ -9,10 +9,10 @@ from typing import Callable, Union
 import tensorflow as tf
 
 from train_loop import config as config_lib
-from train_loop import step
+from train_loop.step import Batch
 
+# A dataset of one epoch, or a function from a step to the endless dataset.
 TrainData = Union[tf.data.Dataset, Callable[[int], tf.data.Dataset]]
-
 
 # Batches that are ready before the step asks for them.
 _BATCHES_AHEAD = 4
@@ -21,17 +21,18 @@ _BATCHES_AHEAD = 4
 def padded_batches(
   dataset: tf.data.Dataset, batch_size: int
 ) -> tf.data.Dataset:
-  """Returns `dataset` in batches of one size, with a `mask` over padding.
+  """Makes batches of one size; zeros fill the last one, and a mask marks them.
 
   Args:
     dataset: batches of `image` and `label`, of any sizes.
-    batch_size: examples a batch; the last one is filled up with zeros.
+    batch_size: examples in each batch.
 
   Returns:
-    Batches with `mask`, [batch_size] bool: false for what was filled up.
+    Batches of `image`, `label` and `mask`, [batch_size] bool: false for the
+    zeros.
   """
 
-  def pad(batch: step.Batch) -> step.Batch:
+  def pad(batch: Batch) -> Batch:
     count = tf.shape(batch["label"])[0]
 
     def fill(values: tf.Tensor) -> tf.Tensor:
@@ -53,7 +54,7 @@ def padded_batches(
 def train_batches(
   dataset: TrainData, config: config_lib.TrainConfig, start_step: int
 ) -> tf.data.Dataset:
-  """Returns endless full batches from `start_step` on."""
+  """Returns endless batches, all full, from `start_step` on."""
   if callable(dataset):
     return dataset(start_step)
   batch_size = config.loop.global_batch_size

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from train_loop import batches as batches_lib
 from train_loop import config as config_lib
-from train_loop import step
 from train_loop.config import ConfigError
 from train_loop.failures import input_failures
 from train_loop.state import TrainState
+from train_loop.step import EVAL_SUMS, Batch, Metrics, eval_step
 from train_loop.workdir import checkpoints
 
 
@@ -26,30 +26,30 @@ def make_evaluate(
   """Returns `evaluate()`, exact over every example of `dataset`.
 
   Args:
-    model: from images to logits, as it is whenever `evaluate` is called.
+    model: from images to logits; `evaluate` uses its weights at that time.
     dataset: batches of `image` and `label`, of any sizes.
     config: the hyperparameters.
 
   Returns:
-    A function that gives the means `eval_loss`, `eval_top1` and `eval_top5`,
-    and `eval_examples`.
+    A function that returns the means `eval_loss`, `eval_top1` and `eval_top5`,
+    and the number `eval_examples`; it raises a ConfigError if there are none.
   """
   strategy = tf.distribute.get_strategy()
   batches = strategy.experimental_distribute_dataset(
     batches_lib.padded_batches(dataset, config.loop.global_batch_size)
   )
 
-  def replica_step(batch: step.Batch) -> step.Metrics:
-    return step.eval_step(model, batch, config)
+  def replica_step(batch: Batch) -> Metrics:
+    return eval_step(model, batch, config)
 
   def add(total: tf.Tensor, replicas: Any) -> tf.Tensor:
-    # Every replica holds the sum over all of them: one is enough.
-    one = strategy.experimental_local_results(replicas)[0]
-    return total + tf.cast(one, tf.float64)
+    # Each replica has the sum over all of them.
+    first = strategy.experimental_local_results(replicas)[0]
+    return total + tf.cast(first, tf.float64)
 
   @tf.function
   def sum_all() -> dict[str, tf.Tensor]:
-    totals = {name: tf.constant(0.0, tf.float64) for name in step.EVAL_SUMS}
+    totals = {name: tf.constant(0.0, tf.float64) for name in EVAL_SUMS}
     for batch in batches:
       sums = strategy.run(replica_step, args=(batch,))
       totals = {name: add(totals[name], sums[name]) for name in totals}
@@ -60,7 +60,7 @@ def make_evaluate(
     examples = totals.pop("examples")
     if not examples:
       raise ConfigError("eval_dataset must hold at least one example, got none")
-    means = {f"eval_{name}": sum / examples for name, sum in totals.items()}
+    means = {f"eval_{name}": totals[name] / examples for name in totals}
     return {**means, "eval_examples": int(examples)}
 
   return evaluate
@@ -75,7 +75,7 @@ def evaluate(
   """Evaluates the latest checkpoint of a run, and changes nothing in it.
 
   Args:
-    model: the run's network; it gets the run's weights, averaged where the run
+    model: the run's network; it gets the run's weights, averaged if the run
       averages them.
     dataset: batches of `image` and `label`, of any sizes, one epoch.
     config: the run's hyperparameters.
@@ -85,7 +85,9 @@ def evaluate(
     `eval_loss`, `eval_top1`, `eval_top5` and `eval_examples`.
 
   Raises:
-    ConfigError: there is no checkpoint, or it is of another network.
+    ConfigError: there is no checkpoint, it is of another network, or there are
+      no examples.
+    InputFailed: TensorFlow met an error in the input.
   """
   checkpoints.restore_model(model, workdir)
   with input_failures(range(0)):
@@ -95,7 +97,7 @@ def evaluate(
 def with_averages(
   state: TrainState, evaluate: Callable[[], dict[str, float]]
 ) -> Callable[[], dict[str, float]]:
-  """Returns `evaluate` on the averaged weights, where there are any."""
+  """Returns `evaluate` on the averaged weights, if the run averages them."""
   strategy = tf.distribute.get_strategy()
 
   @tf.function

@@ -31,8 +31,7 @@ class InputFailed(RuntimeError):
   """TensorFlow met an error in the input, or in a step.
 
   Attributes:
-    steps: the steps, from the first to the one after the last, of the call that
-      failed; none in evaluation.
+    steps: range of the steps in the failed call; empty during evaluation.
   """
 
   def __init__(self, error: tf.errors.OpError, steps: range) -> None:
@@ -53,7 +52,7 @@ def first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def input_failures(steps: range) -> Iterator[None]:
-  """Tells where the input stood when it failed."""
+  """Re-raises input errors as InputFailed, with the steps that ran."""
   import tensorflow as tf
 
   try:

@@ -13,15 +13,15 @@ import tensorflow as tf
 import tricks
 from train_loop import config as config_lib
 
-# Where AutoGraph has nothing to convert, to let it look costs seconds a start.
+# Keeps AutoGraph off functions that need no conversion, which costs seconds.
 _unconverted = tf.autograph.experimental.do_not_convert
 
 
 class OurOptimizer:
-  """One of the update rules of `tricks`, with the slots that it keeps.
+  """One of the update rules of `tricks`, and its variables.
 
   Attributes:
-    slots: for each parameter its variables, such as the momentum.
+    slots: the variables of each parameter, such as its momentum.
   """
 
   def __init__(
@@ -32,11 +32,11 @@ class OurOptimizer:
     kernels: Sequence[bool],
     decayed: Sequence[bool],
   ) -> None:
-    """Makes the slots, zeros at first.
+    """Creates the slots, which are zeros at first.
 
     Args:
       config: its `optimizer` is one of `config.OPTIMIZERS`.
-      parameters: what is updated.
+      parameters: the variables to update.
       kernels: for each parameter, whether it is a kernel.
       decayed: for each parameter, whether weight decay applies.
     """
@@ -61,7 +61,7 @@ class OurOptimizer:
     """Updates parameters and slots.
 
     Args:
-      gradients: one a parameter, float32, summed over replicas, finite.
+      gradients: one for each parameter, float32, finite, summed over replicas.
       learning_rate: of this step, float32 scalar.
       step: 0-based, int64 scalar.
     """
@@ -85,12 +85,12 @@ class OurOptimizer:
 class AddonsOptimizer:
   """One optimizer of TensorFlow Addons, `--optimizer=tfa:NAME`.
 
-      w ← w − η·λ·w   if w is decayed;   then the optimizer's step, at rate η
+      w ← w − η·λ·w   if w decays;   then the optimizer's own step, at rate η
 
-  So decay is decoupled under each of them, as in Addons' own SGDW and AdamW;
-  an optimizer's own decay stays off. Momentum and Nesterov reach those that
-  have them; all else keeps Addons' defaults. Addons ended in 2024, and its last
-  release imports up to TensorFlow 2.15 only.
+  So decay is decoupled, whichever the optimizer, as in Addons' own SGDW and
+  AdamW; an optimizer's own decay stays off. Momentum and Nesterov are given to
+  those that have them; the rest keeps Addons' defaults. Addons ended in 2024,
+  and its last release imports only up to TensorFlow 2.15.
 
   Attributes:
     slots: all its variables, in one tuple.
@@ -103,11 +103,11 @@ class AddonsOptimizer:
     *,
     decayed: Sequence[bool],
   ) -> None:
-    """Makes the optimizer and its slots.
+    """Creates the optimizer and its slots.
 
     Args:
       config: its `optimizer` is one of `config.ADDONS_OPTIMIZERS`.
-      parameters: what is updated.
+      parameters: the variables to update.
       decayed: for each parameter, whether weight decay applies.
 
     Raises:
@@ -124,7 +124,7 @@ class AddonsOptimizer:
     import tensorflow_addons as tfa
 
     make = getattr(tfa.optimizers, config.optimizer.removeprefix("tfa:"))
-    # A callable is asked for the rate in every step.
+    # Addons calls it for the rate at every step.
     self._rate = tf.Variable(0.0, trainable=False)
     options: dict[str, Any] = {
       "learning_rate": self._rate.read_value,
@@ -169,16 +169,17 @@ def make_optimizer(
   kernels: Sequence[bool],
   decayed: Sequence[bool],
 ) -> Optimizer:
-  """Returns the optimizer that the config names, with its slots.
+  """Creates the optimizer that the config names, with its slots.
 
   Args:
-    config: how a gradient becomes an update.
-    parameters: what is updated.
+    config: the settings; `optimizer` is one of ours or of Addons'.
+    parameters: the variables to update.
     kernels: for each parameter, whether it is a kernel.
     decayed: for each parameter, whether weight decay applies.
 
   Raises:
-    ConfigError: it is one of Addons', and cannot be used here.
+    ConfigError: it is one of Addons', which is not installed or there are
+      several replicas.
   """
   if config.optimizer in config_lib.ADDONS_OPTIMIZERS:
     return AddonsOptimizer(config, parameters, decayed=decayed)

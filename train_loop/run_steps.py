@@ -9,17 +9,16 @@ from typing import Any, Callable
 import tensorflow as tf
 
 from train_loop import config as config_lib
-from train_loop import step
 from train_loop.failures import Diverged
 from train_loop.state import TrainState
+from train_loop.step import Batch, Schedule, train_step, unconverted
 
 
 class OneTrace:
-  """Fails the second trace of a `tf.function`, naming what changed.
+  """Refuses the second trace of a `tf.function`, and says what changed.
 
-  A trace costs seconds and happens silently; a loop that is traced again at
-  every call trains at a crawl. Called from inside the traced function, so that
-  it runs once a trace.
+  TensorFlow traces silently, and each trace costs seconds. Call this inside the
+  traced function: it then runs once per trace.
   """
 
   def __init__(self, name: str) -> None:
@@ -27,7 +26,7 @@ class OneTrace:
     self._first: dict[str, str] | None = None
 
   def __call__(self, **arguments: Any) -> None:
-    """Notes the arguments' specs; raises TypeError from the second time on."""
+    """Remembers the arguments' specs; raises a TypeError the second time."""
     specs = {name: str(spec) for name, spec in arguments.items()}
     if self._first is None:
       self._first = specs
@@ -48,11 +47,11 @@ def make_run_steps(
   state: TrainState,
   config: config_lib.TrainConfig,
   *,
-  schedule: step.Schedule,
+  schedule: Schedule,
   teacher: tf.keras.Model | None = None,
   image_size: int | None = None,
 ) -> Callable[[Any, tf.Tensor], None]:
-  """Returns `run_steps(iterator, num_steps)`: training steps in one graph call.
+  """Returns `run_steps(iterator, num_steps)`: many steps in one graph call.
 
   Args:
     state: the run's variables.
@@ -62,19 +61,19 @@ def make_run_steps(
     image_size: the height that images are resized to; None leaves them.
 
   Returns:
-    A `tf.function` of an iterator over (distributed) global batches and of a
-    scalar integer tensor.
+    A `tf.function` of an iterator over (distributed) global batches and of the
+    number of steps, a scalar integer tensor.
   """
   strategy = tf.distribute.get_strategy()
   one_trace = OneTrace("run_steps")
 
-  def replica_step(batch: step.Batch) -> None:
+  def replica_step(batch: Batch) -> None:
     remedy_left = state.remedy_left()
-    metrics = step.train_step(
+    metrics = train_step(
       state,
       batch,
       config,
-      schedule=step.unconverted(schedule),
+      schedule=unconverted(schedule),
       teacher=teacher,
       image_size=image_size,
     )
@@ -83,8 +82,8 @@ def make_run_steps(
     state.diverged.assign(tf.logical_or(state.diverged, lost))
 
   if config.precision.jit_compile and not tf.distribute.has_strategy():
-    # With no other replica to wait for, XLA compiles the step as a whole, and a
-    # GPU is not left waiting for the update's many small operations.
+    # On one device XLA compiles the whole step, so that a GPU does not wait for
+    # the update's many small operations.
     replica_step = tf.function(replica_step, jit_compile=True)
 
   @tf.function
@@ -100,7 +99,7 @@ def make_run_steps(
 
 
 def require_finite(state: TrainState) -> None:
-  """Raises if a step of this process found a gradient without remedy.
+  """Raises if a step diverged: call it after `run_steps`.
 
   Args:
     state: the run's variables.

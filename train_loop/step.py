@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training step and one evaluation step, as plain functions.
 
-Both run in a replica's context (a direct call is one replica) and behave alike
-eagerly and inside a `tf.function`. `train_step` reads from top to bottom as the
-paper's recipe does; the functions below it are its lines, spelled out.
+Both run in a replica's context (a direct call is one replica), eagerly or in a
+`tf.function`. `train_step` reads from top to bottom like the paper; each of the
+functions below it is one of its lines, spelled out.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Batch = dict[str, tf.Tensor]
 Metrics = dict[str, tf.Tensor]
 Schedule = Callable[[Any], tf.Tensor]
 
-# Marks functions that call no model, for AutoGraph to leave as they are: to
-# read these takes seconds at every start, and there is nothing to convert.
-# Where the model is called, AutoGraph stays on: a layer of Keras 2 may need it.
+# Keeps AutoGraph off functions without Python control flow on tensors;
+# converting them costs seconds per start. Functions that call the model are
+# converted, because a layer of Keras 2 may need it.
 unconverted = tf.autograph.experimental.do_not_convert
 
 # What `eval_step` sums.
@@ -54,7 +54,7 @@ def train_step(
   Returns:
     Scalars: `loss` and `top1`, the means over the global batch; the
     `gradient_norm` before clipping; the `learning_rate` applied; and `finite`,
-    false where the step was skipped.
+    false if the step was skipped.
 
   Reference: He et al. 2018, sections 3 and 5.
   """
@@ -66,14 +66,8 @@ def train_step(
   images, targets = mixed_batch(batch, step, state.num_classes, config)
   images = tricks.resized(images, image_size)
 
-  # 2, 3. Forward and backward: the part that XLA may compile on each of several
-  # replicas. On one device the loop has it compile all of this function.
-  def forward_backward(images: tf.Tensor, targets: tf.Tensor) -> Any:
-    return accumulated_gradients(state, images, targets, config, teacher)
-
-  if config.precision.jit_compile:
-    forward_backward = tf.function(forward_backward, jit_compile=True)
-  gradients, metrics = forward_backward(images, targets)
+  # 2, 3. Forward and backward, in micro-batches if asked.
+  gradients, metrics = forward_backward(state, images, targets, config, teacher)
 
   # 4. The sum over replicas, once; only then unscale, check and clip.
   gradients, metrics = replica.all_reduce("SUM", (gradients, metrics))
@@ -86,7 +80,7 @@ def train_step(
       gradients, config.optimizer.clip_global_norm, use_norm=norm
     )
 
-  # 5, 6. Decay and update, or everything as it was before the step.
+  # 5, 6. Decay and update; if the gradients are not finite, change nothing.
   learning_rate = schedule(step)
   average_statistics(state, replica)
   tf.cond(
@@ -97,7 +91,7 @@ def train_step(
   if state.loss_scale is not None:
     state.loss_scale.update(finite)
 
-  # 7. The one counter that everything hangs on.
+  # 7. The one counter that drives schedule, data and logging.
   state.step.assign_add(1)
   return {
     **metrics,
@@ -115,7 +109,7 @@ def mixed_batch(
 
   Args:
     batch: `image` and `label`, as for `train_step`.
-    step: int64 scalar; with the seed it keys mixup and CutMix.
+    step: int64 scalar; mixup and CutMix draw from it and the seed.
     num_classes: K.
     config: the hyperparameters.
 
@@ -143,6 +137,28 @@ def mixed_batch(
   return images, targets
 
 
+def forward_backward(
+  state: TrainState,
+  images: tf.Tensor,
+  targets: tf.Tensor,
+  config: TrainConfig,
+  teacher: tf.keras.Model | None,
+) -> tuple[list[tf.Tensor], Metrics]:
+  """Runs `accumulated_gradients`, compiled by XLA if asked.
+
+  On one device `run_steps` compiles the whole step, and this with it.
+  """
+
+  def run(
+    images: tf.Tensor, targets: tf.Tensor
+  ) -> tuple[list[tf.Tensor], Metrics]:
+    return accumulated_gradients(state, images, targets, config, teacher)
+
+  if config.precision.jit_compile:
+    run = tf.function(run, jit_compile=True)
+  return run(images, targets)
+
+
 def accumulated_gradients(
   state: TrainState,
   images: tf.Tensor,
@@ -152,11 +168,11 @@ def accumulated_gradients(
 ) -> tuple[list[tf.Tensor], Metrics]:
   """Sums `loss_gradients` over `accumulate_steps` micro-batches.
 
-  One after another they need the memory of one. At once, each on some of a
-  CPU's cores, they are faster: an operation on all cores waits for the slowest.
+  Sequential micro-batches need the memory of one. Parallel ones are faster on a
+  CPU, each on its share of the cores.
 
   Returns:
-    The gradients of the scaled loss, float32, one a parameter; and the
+    The gradients of the scaled loss, float32, one for each parameter; and the
     replica's share of `loss` and `top1`.
   """
   parts = config.optimizer.accumulate_steps
@@ -194,8 +210,8 @@ def loss_gradients(
 ) -> tuple[list[tf.Tensor], Metrics]:
   """Runs the network forward and backward once.
 
-  The loss is the sum over the examples at hand divided by the *global* batch
-  size, so that the sum over micro-batches and replicas is the mean.
+  The loss is the sum over these examples divided by the *global* batch size, so
+  that the sum over micro-batches and replicas is the mean.
 
   Returns:
     As `accumulated_gradients`.
@@ -224,7 +240,7 @@ def loss_gradients(
 
 
 def own_losses(model: tf.keras.Model, config: TrainConfig) -> tf.Tensor:
-  """Returns the model's own losses (its regularizers'), this part's share."""
+  """Returns a micro-batch's share of the model's own losses: regularizers."""
   replicas = tf.distribute.get_strategy().num_replicas_in_sync
   total = tf.add_n([tf.cast(x, tf.float32) for x in model.losses] or [0.0])
   return total / (replicas * config.optimizer.accumulate_steps)
@@ -250,7 +266,7 @@ def apply_gradients(
   step: tf.Tensor,
   config: TrainConfig,
 ) -> None:
-  """Updates parameters, slots and averages with gradients that are finite."""
+  """Updates parameters, slots and averages; the gradients are finite."""
   state.optimizer.apply(gradients, learning_rate=learning_rate, step=step)
   if state.averages:
     decay = tricks.ema_decay_at(step, config.regularization.ema_decay)
@@ -280,7 +296,8 @@ def eval_step(
 
   Returns:
     Sums over all replicas' examples, float32: `loss` (cross-entropy, without
-    smoothing), `top1`, `top5` (of fewer classes: of all), and `examples`.
+    smoothing), `top1`, `top5` (with fewer than five classes, top K), and
+    `examples`.
   """
 
   def forward(images: tf.Tensor) -> tf.Tensor:
@@ -293,8 +310,8 @@ def eval_step(
 
   if config.precision.jit_compile:
     predict = tf.function(predict, jit_compile=True)
-  # In the parts that training computes at once, for each operation is held to
-  # one part's share of the cores here too.
+  # In as many parts as training, since each operation may use only its share of
+  # the cores.
   parts = tf.split(
     tf.cast(batch["image"], tf.float32), config.optimizer.parts_at_once
   )
