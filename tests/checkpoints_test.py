@@ -154,6 +154,33 @@ def test_what_a_killed_save_left_does_not_matter(workdir):
   assert not unfinished.exists()
 
 
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_checkpoint_with_the_keys_of_older_builds_is_read(
+  ema_decay, tmp_path
+):
+  config = tiny.config(ema_decay=ema_decay)
+  state = TrainState(tiny.model(), config)
+  items = state.checkpoint_items()
+  items["frozen"] = items.pop("untrained")
+  for variable in [*state.model.variables, *state.averages]:
+    variable.assign(tf.fill(variable.shape, 7.0))
+  state.step.assign(7)
+  checkpoint = tf.train.Checkpoint(**items)
+  checkpoint.save_counter.assign(1)
+  checkpoint.write(str(tmp_path / "checkpoints/ckpt-7"))
+  state = TrainState(tiny.model(), config)
+  saver = checkpoints.Checkpoints(state, tmp_path, keep=3)
+  assert saver.restore_latest()
+  require_weights(state.model, 7)
+  model = tiny.model()
+  checkpoints.restore_model(model, tmp_path)
+  require_weights(model, 7)
+  state.step.assign(8)
+  saver.save()
+  saved = tf.train.list_variables(str(tmp_path / "checkpoints/ckpt-8"))
+  assert not any(name.startswith("frozen") for name, _ in saved)
+
+
 def test_if_none_can_be_read_the_folder_is_named(tmp_path):
   assert restored_step(tmp_path) is None
   with pytest.raises(ConfigError, match="must hold a checkpoint, got"):

@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What changes while a run trains, all of it in variables.
+"""The state of a run: all that changes while it trains, in variables.
 
 A checkpoint of a `TrainState` is the whole run: the model, the optimizer's
 slots, the averaged weights, the loss scale, the step that drives schedule, data
@@ -21,10 +21,10 @@ from tricks import keras_compat
 
 
 class MetricWindow(tf.Module):
-  """Sums of a step's metrics on the device, read and reset when logged.
+  """Sums of each step's metrics on the device, read and reset when logged.
 
-  Only steps that were applied count towards the means: a step that a float16
-  overflow skipped has no finite loss to add.
+  The means are over the steps that were applied: a step that was skipped for a
+  float16 overflow has no finite loss.
   """
 
   def __init__(self) -> None:
@@ -37,7 +37,7 @@ class MetricWindow(tf.Module):
     self.learning_rate = tf.Variable(0.0, trainable=False)
 
   def add(self, metrics: dict[str, tf.Tensor]) -> None:
-    """Adds what one `train_step` returned."""
+    """Adds the metrics that `train_step` returned."""
     finite = metrics["finite"]
     self.steps.assign_add(1)
     self.applied.assign_add(tf.cast(finite, tf.float32))
@@ -47,7 +47,7 @@ class MetricWindow(tf.Module):
     self.learning_rate.assign(metrics["learning_rate"])
 
   def read(self) -> dict[str, Any]:
-    """Returns the means since the last reset and the last rate applied."""
+    """Returns the means since the last reset, and the last learning rate."""
     steps, applied = int(self.steps.numpy()), float(self.applied.numpy())
     means = {
       name: float(getattr(self, name).numpy()) / applied if applied else None
@@ -60,7 +60,7 @@ class MetricWindow(tf.Module):
     }
 
   def reset(self) -> None:
-    """Empties the window."""
+    """Sets all sums to zero."""
     for variable in self.variables:
       variable.assign(tf.zeros_like(variable))
 
@@ -68,8 +68,8 @@ class MetricWindow(tf.Module):
 class TrainState:
   """The variables of a run.
 
-  Create it under the strategy's scope that trains it: every variable is then
-  mirrored, and each replica writes its own copy with the same value.
+  Create it under the scope of the strategy that trains it: every variable is
+  then mirrored, and each replica writes the same value to its own copy.
 
   Attributes:
     model: the Keras model, from images to logits.
@@ -80,7 +80,7 @@ class TrainState:
     statistics: those of `untrained` that are floating-point: BatchNorm's moving
       mean and variance.
     untrained: the model's variables that are not trained.
-    optimizer: how a gradient becomes an update, and its slots.
+    optimizer: turns gradients into updates, and keeps its slots.
     averages: the moving averages of parameters and statistics, or none.
     loss_scale: the dynamic loss scale under mixed_float16, else None.
     window: the metrics since they were last logged.
@@ -131,8 +131,7 @@ class TrainState:
     items = {
       "step": self.step,
       "parameters": self.parameters,
-      # The name of a build before: its checkpoints are read.
-      "frozen": self.untrained,
+      "untrained": self.untrained,
       "slots": [list(slots) for slots in self.optimizer.slots],
       "averages": self.averages,
       "window": self.window,
@@ -145,7 +144,7 @@ class TrainState:
   def swap_averages(self) -> None:
     """Exchanges the model's variables and their averages.
 
-    Evaluation calls it before and after: the values come back bit for bit.
+    Evaluation calls it before and after: twice changes no bit.
     """
     for variable, average in zip(self.averaged, self.averages):
       value = variable.read_value()

@@ -17,7 +17,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import Callable
+from typing import Any, Callable
 
 import tensorflow as tf
 from absl import logging
@@ -51,9 +51,8 @@ class Checkpoints:
     self._keep = keep
     self._step = state.step
     self._saved_step = -1
-    self._checkpoint = tf.train.Checkpoint(**state.checkpoint_items())
-    # TensorFlow creates it when it is first read; each checkpoint holds it.
-    self._checkpoint.save_counter  # noqa: B018
+    self._items = state.checkpoint_items()
+    self._checkpoint = _checkpoint_of(self._items)
 
   def save(self) -> None:
     """Saves the state, unless its step is saved already.
@@ -87,7 +86,7 @@ class Checkpoints:
     """
 
     def restore(path: str) -> None:
-      _restore(self._checkpoint, path, whole=True)
+      _restore(self._items, path, whole=True)
 
     found = _restore_newest(self._folder, restore)
     if found:
@@ -113,16 +112,14 @@ def restore_model(
       network.
   """
   parameters = keras_compat.tf_variables(model.trainable_variables)
-  frozen = keras_compat.tf_variables(model.non_trainable_variables)
-  weights = tf.train.Checkpoint(parameters=parameters, frozen=frozen)
-  averages = tf.train.Checkpoint(
-    averages=parameters + [v for v in frozen if v.dtype.is_floating]
-  )
+  untrained = keras_compat.tf_variables(model.non_trainable_variables)
+  weights = {"parameters": parameters, "untrained": untrained}
+  statistics = [v for v in untrained if v.dtype.is_floating]
 
   def restore(path: str) -> None:
     _restore(weights, path)
-    if averaged and _holds_averages(path):
-      _restore(averages, path)
+    if averaged and _holds(path, "averages"):
+      _restore({"averages": parameters + statistics}, path)
 
   if not _restore_newest(pathlib.Path(workdir) / DIRECTORY, restore):
     raise ConfigError(f"workdir must hold a checkpoint, got {workdir}")
@@ -228,19 +225,28 @@ def _reading(path: str) -> Iterator[str]:
     ) from error
 
 
-def _restore(
-  checkpoint: tf.train.Checkpoint, path: str, *, whole: bool = False
-) -> None:
-  """Restores every variable of `checkpoint`, and of the files if `whole`."""
+def _checkpoint_of(items: dict[str, Any]) -> tf.train.Checkpoint:
+  checkpoint = tf.train.Checkpoint(**items)
+  # TensorFlow creates it when it is first read; each checkpoint holds it.
+  checkpoint.save_counter  # noqa: B018
+  return checkpoint
+
+
+def _restore(items: dict[str, Any], path: str, *, whole: bool = False) -> None:
+  """Restores every variable of `items`, and of the files if `whole`."""
+  items = dict(items)
+  if "untrained" in items and _holds(path, "frozen"):  # The name until 0.1.
+    items["frozen"] = items.pop("untrained")
   with _reading(path) as plain:
-    status = checkpoint.restore(plain)
+    status = _checkpoint_of(items).restore(plain)
     status.assert_existing_objects_matched()
     if whole:
       status.assert_consumed()
     status.expect_partial()
 
 
-def _holds_averages(path: str) -> bool:
+def _holds(path: str, key: str) -> bool:
+  """Returns whether a checkpoint has variables under a key."""
   with _reading(path) as plain:
     names = [name for name, _ in tf.train.list_variables(plain)]
-  return any(name.startswith("averages/") for name in names)
+  return any(name.startswith(f"{key}/") for name in names)
