@@ -24,7 +24,14 @@ def gradients(steps=6):
 
 
 def follow(
-  rates, *, w=None, mode="eager", weight_decay=0.1, rule=lamb_update, **options
+  rates,
+  *,
+  w=None,
+  mode="eager",
+  weight_decay=0.1,
+  kernel=True,
+  rule=lamb_update,
+  **options,
 ):
   """Takes a step with each rate; returns the last parameter."""
   w = (start() if w is None else w).astype(np.float32)
@@ -36,6 +43,7 @@ def follow(
       slots,
       learning_rate=rate,
       weight_decay=weight_decay,
+      kernel=kernel,
       step=step,
       **options,
     ),
@@ -78,19 +86,23 @@ def test_update_is_the_formula(betas, weight_decay, mode):
   np.testing.assert_allclose(found, w, rtol=2e-5, atol=2e-6)
 
 
-def test_update_equals_tensorflow_addons():
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_update_equals_tensorflow_addons(weight_decay):
   if not tf.__version__.startswith("2.15."):
     pytest.skip("tensorflow_addons imports up to TensorFlow 2.15 only")
   tfa = pytest.importorskip("tensorflow_addons")
   kernel = tf.Variable(start(), dtype=tf.float32, name="kernel")
   bias = tf.Variable(start(), dtype=tf.float32, name="bias")
   theirs = tfa.optimizers.LAMB(
-    0.05, epsilon=1e-6, weight_decay=0.1, exclude_from_weight_decay=["bias"]
+    0.05,
+    epsilon=1e-6,
+    weight_decay=weight_decay,
+    exclude_from_weight_decay=["bias"],
   )
   for g in gradients():
     g = tf.constant(g, tf.float32)
     theirs.apply_gradients([(g, kernel), (g, bias)])
-  found = follow([0.05] * 6, weight_decay=0.1)
+  found = follow([0.05] * 6, weight_decay=weight_decay)
   np.testing.assert_allclose(found, kernel, rtol=1e-4, atol=1e-5)
   found = follow([0.05] * 6, weight_decay=0.0, kernel=False)
   np.testing.assert_allclose(found, bias, rtol=1e-4, atol=1e-5)
@@ -105,7 +117,7 @@ def test_a_step_is_in_proportion_to_the_weights():
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_parameter_that_is_no_kernel_gets_adamw(weight_decay):
-  options = {"weight_decay": weight_decay, "kernel": False, "epsilon": 1e-6}
+  options = {"weight_decay": weight_decay, "epsilon": 1e-6, "kernel": False}
   np.testing.assert_array_equal(
     follow([0.01] * 4, **options),
     follow([0.01] * 4, rule=adamw_update, **options),
@@ -120,7 +132,13 @@ def test_weights_of_zero_are_not_stuck():
 def test_nothing_to_do_is_no_division_by_zero():
   zeros = np.zeros([2], np.float32)
   found, _ = lamb_update(
-    zeros, zeros, (zeros, zeros), learning_rate=1.0, weight_decay=0.1, step=0
+    zeros,
+    zeros,
+    (zeros, zeros),
+    learning_rate=1.0,
+    weight_decay=0.1,
+    kernel=True,
+    step=0,
   )
   np.testing.assert_array_equal(found, zeros)
 

@@ -28,6 +28,7 @@ def follow(rates, *, mode="eager", weight_decay=0.0, **rule):
       (v,),
       learning_rate=rate,
       weight_decay=weight_decay,
+      kernel=True,
       step=step,
       **rule,
     ),

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests import modes
-from tricks import OPTIMIZERS, decay_mask, make_optimizer
+from tricks import OPTIMIZERS, kernel_mask, make_optimizer
 from tricks.adamw import adamw_update
 from tricks.keras_compat import tf_variables
 from tricks.lamb import lamb_update
@@ -60,14 +60,21 @@ def test_options_reach_the_rule(name):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
-def test_modes_agree_and_arguments_stay(name, weight_decay):
+@pytest.mark.parametrize("kernel", [False, True])
+def test_modes_agree_and_arguments_stay(name, weight_decay, kernel):
   optimizer = make_optimizer(name)
   w, g, slots = arguments(optimizer)
   before = [x.numpy() for x in (w, g, *slots)]
   results = [
     modes.run(
       lambda w, g, slots, rate, step: optimizer.update(
-        w, g, slots, learning_rate=rate, weight_decay=weight_decay, step=step
+        w,
+        g,
+        slots,
+        learning_rate=rate,
+        weight_decay=weight_decay,
+        kernel=kernel,
+        step=step,
       ),
       mode,
       w,
@@ -122,6 +129,7 @@ def test_each_rule_descends(name, rate):
       slots,
       learning_rate=rate * (1 - step / 60),
       weight_decay=1e-4,
+      kernel=True,
       step=step,
     )
   assert tf.reduce_sum((w - target) ** 2) < 0.05 * first
@@ -142,7 +150,7 @@ def test_decay_of_kernels_equals_tensorflow_addons_sgdw():
   )
   model.build([None, 4, 4, 2])
   variables = tf_variables(model.trainable_variables)
-  mask = decay_mask(model)
+  mask = kernel_mask(model)
   ours = [tf.identity(v) for v in variables]
   sgd = make_optimizer("sgd", momentum=0.0)
   # Without momentum coupled decay λ is decoupled decay η·λ.
@@ -150,7 +158,7 @@ def test_decay_of_kernels_equals_tensorflow_addons_sgdw():
   sgdw = tfa.optimizers.SGDW(
     learning_rate=rate, weight_decay=rate * weight_decay
   )
-  kernels = [v for v, decayed in zip(variables, mask) if decayed]
+  kernels = [v for v, kernel in zip(variables, mask) if kernel]
   assert len(kernels) == 2 < len(variables)
   rng = np.random.default_rng(0)
   for step in range(5):
@@ -164,10 +172,11 @@ def test_decay_of_kernels_equals_tensorflow_addons_sgdw():
         g,
         (tf.zeros_like(w),),
         learning_rate=rate,
-        weight_decay=weight_decay if decayed else 0.0,
+        weight_decay=weight_decay if kernel else 0.0,
+        kernel=kernel,
         step=step,
       )[0]
-      for w, g, decayed in zip(ours, gradients, mask)
+      for w, g, kernel in zip(ours, gradients, mask)
     ]
   for w, v in zip(ours, variables):
     np.testing.assert_allclose(w, v, rtol=1e-5, atol=1e-6)

@@ -197,6 +197,7 @@ def test_muon_is_pytorchs(weight_decay):
         slots,
         learning_rate=0.1,
         weight_decay=weight_decay if w.ndim > 1 else 0.0,
+        kernel=w.ndim > 1,
         step=step,
         momentum=0.9,
         nesterov=True,

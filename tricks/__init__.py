@@ -26,10 +26,11 @@ and beyond it:
   progressive_resizing  resized: smaller images first
   flip_tta         flip_tta, in evaluation
 
-The rest: keras_compat, in which Keras 2 and Keras 3 differ; draws, random
-numbers that eager, graph and XLA agree on; names, what flags may say.
-`tricks.mixup` is the function and not the file of its name: import others of a
-file as in `from tricks.mixup import blend`.
+The rest: keras_compat, how Keras 2 and Keras 3 differ; draws, random numbers
+that eager mode, graph mode and XLA agree on; names, the values of flags.
+Importing the package imports no TensorFlow. `tricks.mixup` is the function, not
+the file of its name: import others from the file, `from tricks.mixup import
+blend`.
 """
 
 from __future__ import annotations
@@ -128,10 +129,10 @@ _FILES = {
 
 
 class _Package(types.ModuleType):
-  """Loads a file when its first name is used: to import tricks is cheap.
+  """Loads a file when one of its names is first used.
 
-  A name is a property of the package, and not an attribute, since Python makes
-  the file mixup.py an attribute mixup, in place of the function of that name.
+  A name is a property of the package and not an attribute, because importing
+  mixup.py sets the attribute mixup to the file, not to its function.
   """
 
   def __dir__(self) -> list[str]:
@@ -143,7 +144,7 @@ def _loaded(name: str) -> property:
     return getattr(importlib.import_module(f"tricks.{_FILES[name]}"), name)
 
   def keep(package: types.ModuleType, module: types.ModuleType) -> None:
-    """Keeps the function where Python would set the file of its name."""
+    """Keeps the function: Python would replace it by the file of its name."""
 
   return property(load, keep)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW: Adam with weight decay that its scaling does not touch."""
+"""AdamW: Adam whose weight decay is not scaled as the gradient is."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def adamw_update(
   *,
   learning_rate: tf.Tensor,
   weight_decay: float,
-  kernel: bool = True,
+  kernel: bool,
   step: tf.Tensor,
   beta_1: float = 0.9,
   beta_2: float = 0.999,
   epsilon: float = 1e-8,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-  """One step of AdamW.
+  """Takes one step of AdamW.
 
   w ← w − η·(m̂/(√v̂ + ε) + λ·w),   m̂ and v̂ as in `adam_direction`
 
@@ -73,7 +73,7 @@ def adam_direction(
   beta_2: float,
   epsilon: float,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-  """Adam's direction, with the moments it comes from.
+  """Returns Adam's direction and the new moments.
 
   m ← β₁·m + (1 − β₁)·g,    m̂ = m/(1 − β₁^(s + 1))
   v ← β₂·v + (1 − β₂)·g²,   v̂ = v/(1 − β₂^(s + 1))

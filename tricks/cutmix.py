@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""CutMix: a box of each image is replaced by that of another example."""
+"""CutMix: a box in each image is replaced by the same box of another image."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ def cutmix(
 
   x̂ = M⊙x_i + (1 − M)⊙x_j,  ŷ = λ·y_i + (1 − λ)·y_j
 
-  M is 0 in a box whose sides are √(1 − λ') of the image's, λ' ~ Beta(α, α),
-  about a uniform centre and clipped to the image; λ is the exact part of the
-  pixels that is left. j is a permutation of the batch, the box one a batch.
+  M is 0 in a box and 1 elsewhere. The box's sides are √(1 − λ') of the image's,
+  λ' ~ Beta(α, α); its centre is uniform, and it is clipped to the image. λ is
+  the exact share of the pixels outside the box. j is a permutation of the
+  batch; the whole batch has one box.
 
   Args:
     images: [batch, height, width, channels] of any real dtype.
@@ -75,7 +76,7 @@ def paste(
   box: tf.Tensor,
   permutation: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Pastes the box of each example's partner: CutMix's arithmetic.
+  """Pastes a box of each example's partner: CutMix without its randomness.
 
   Args:
     images: [batch, height, width, channels] of any real dtype.

@@ -12,12 +12,12 @@ import tensorflow as tf
 def distillation_loss(
   logits: tf.Tensor, teacher_logits: tf.Tensor, *, temperature: float
 ) -> tf.Tensor:
-  """The student's loss against its teacher, softened by a temperature.
+  """Returns the student's loss against its teacher, at a temperature.
 
   T²·CE(softmax(r/T), softmax(z/T))
 
-  T² keeps the gradient's size when T grows: for large T it is (z − r)/K. The
-  hard-label term CE(p, softmax(z)) is the caller's to add. The teacher gets no
+  T² keeps the gradient's size as T grows: for large T it is (z − r)/K. The
+  caller adds the loss of the labels, CE(p, softmax(z)). The teacher gets no
   gradient.
 
   Args:

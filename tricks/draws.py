@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random numbers that eager mode, graph mode and XLA agree on.
 
-They are stateless, and drawn as Philox integers: stateless_uniform's floats
-differ under XLA, and so does all that it draws by an algorithm of its own
-choice; stateless_gamma, stateless_shuffle and index_shuffle have no XLA kernel.
+They are stateless, and made from integers of the Philox algorithm. The floats
+of stateless_uniform, and any algorithm that it chooses itself, differ under
+XLA; stateless_gamma, stateless_shuffle and index_shuffle have no XLA kernel.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def random_permutation(size: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def uniform(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
-  """Draws numbers uniform in (0, 1): the middles of its 2^32 equal parts.
+  """Draws numbers uniform in (0, 1): midpoints of 2^32 equal parts of it.
 
   Args:
     shape: of the result.

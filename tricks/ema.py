@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def ema_decay_at(step: int | tf.Tensor, decay: float) -> tf.Tensor:
-  """The average's decay at a step: small at first, when weights change fast.
+  """Returns the average's decay at a step: small at first.
 
   d(s) = min(decay, (1 + s)/(10 + s))
 
@@ -47,5 +47,5 @@ def ema(average: tf.Tensor, value: tf.Tensor, decay: tf.Tensor) -> tf.Tensor:
     The new average, in the average's dtype.
   """
   value = tf.cast(value, average.dtype)
-  # This form gives the value exactly at decay 0, and where average = value.
+  # This form gives exactly the value at decay 0, and if average = value.
   return value + decay * (average - value)

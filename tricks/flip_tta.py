@@ -17,9 +17,8 @@ def flip_tta(
 
   z̄ = log(½·softmax(z) + ½·softmax(z')),  z = forward(x), z' = forward(mirror x)
 
-  The softmax of z̄ is the mean of the two, so z̄ serves as logits: their
-  cross-entropy is that of the mean. Where forward cannot tell left from right,
-  softmax(z̄) is that of z.
+  softmax(z̄) is the mean of the two softmaxes, so z̄ serves as logits. If forward
+  treats left and right alike, softmax(z̄) = softmax(z).
 
   Args:
     forward: from images to logits, [batch, num_classes] floating.

@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The one file that knows where Keras 2 and Keras 3 differ.
+"""The one file that knows how Keras 2 and Keras 3 differ.
 
 TensorFlow 2.15 brings Keras 2, TensorFlow 2.16 and later Keras 3. Both keep a
 functional model as a graph of nodes (one call of one layer each), under
@@ -55,7 +55,7 @@ def tf_variable(variable: Any) -> tf.Variable:
     variable: a tf.Variable (Keras 2) or a keras.Variable (Keras 3).
 
   Returns:
-    The tf.Variable; `variable` itself where it is one.
+    The tf.Variable; `variable` itself if it is one.
   """
   return variable if isinstance(variable, tf.Variable) else variable.value
 
@@ -73,7 +73,7 @@ def tf_variables(variables: Iterable[Any]) -> list[tf.Variable]:
 
 
 def flat_layers(layer: Layer) -> list[Layer]:
-  """Lists a layer or model and all that it is made of, each once.
+  """Lists a layer or model and all its sublayers, each once.
 
   Args:
     layer: a Keras layer or model, of any depth of nesting.
@@ -89,12 +89,12 @@ def flat_layers(layer: Layer) -> list[Layer]:
 def kernels(layer: Layer) -> list[Any]:
   """Lists the convolution and dense kernels that a layer itself owns.
 
-  A kernel is told by the attribute that holds it and by its rank (> 1), never
-  by its name: an Embedding's table, a bias of rank 2 and a BatchNorm's γ are
-  none.
+  A kernel is recognised by the layer's attribute that holds it and by its rank
+  (> 1), never by its name: an Embedding's table, a bias of rank 2 and a
+  BatchNorm's γ are not kernels.
 
   Args:
-    layer: a built Keras layer; sublayers are not looked into.
+    layer: a built Keras layer; its sublayers are left out.
 
   Returns:
     The layer's variables, as Keras holds them.
@@ -108,7 +108,7 @@ def kernels(layer: Layer) -> list[Any]:
 
 
 def is_batch_norm(layer: Layer) -> bool:
-  """Whether a layer is a BatchNorm, Keras' own or any that has its variables.
+  """Returns whether a layer is a BatchNorm: Keras' own, or one like it.
 
   Args:
     layer: a Keras layer.
@@ -120,14 +120,14 @@ def is_batch_norm(layer: Layer) -> bool:
 
 
 def is_functional(layer: Layer) -> bool:
-  """Whether a layer is a model whose graph of layers is known.
+  """Returns whether a layer is a model whose graph of layers is known.
 
   Args:
     layer: a Keras layer or model.
 
   Returns:
-    True for a functional model and for a Sequential one that is built; False
-    for a subclassed model, which is known by its variables only.
+    True for a functional model and for a built Sequential one; False for a
+    subclassed model.
   """
   return isinstance(layer, tf.keras.Model) and bool(
     getattr(layer, "outputs", None)
@@ -161,7 +161,7 @@ def _inputs(node: Any) -> list[Any]:
 def _append(
   model: tf.keras.Model, fed_by: list[int], graph: list[GraphNode]
 ) -> list[int]:
-  """Appends a model's calls to `graph`; returns where its outputs come from."""
+  """Appends a model's calls to `graph`; returns the nodes of its outputs."""
   produced: dict[tuple[int, int], list[int]] = {}  # call -> node an output
 
   def call_of(tensor: Any) -> tuple[int, int]:

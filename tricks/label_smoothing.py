@@ -1,8 +1,8 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Label smoothing: a little of each target is spread over all classes.
+"""Label smoothing: a small part of each target is spread over all classes.
 
-With hard targets the best logits are infinite; with smoothed ones they are
+With one-hot targets the best logits are infinite; with smoothed ones they are
 finite, and the network generalises better.
 """
 
@@ -45,7 +45,7 @@ def paper_smoothing(paper_epsilon: float, num_classes: int) -> float:
   """Converts the paper's ε' to the ε of `smooth_labels`.
 
   The paper writes 1 − ε' for the true class and ε'/(K − 1) for each other,
-  which is the same family: ε = ε'·K/(K − 1).
+  which is the same for ε = ε'·K/(K − 1).
 
   >>> paper_smoothing(0.1, 2)
   0.2

@@ -19,27 +19,27 @@ def lamb_update(
   *,
   learning_rate: tf.Tensor,
   weight_decay: float,
-  kernel: bool = True,
+  kernel: bool,
   step: tf.Tensor,
   beta_1: float = 0.9,
   beta_2: float = 0.999,
   epsilon: float = 1e-6,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-  """One step of LAMB.
+  """Takes one step of LAMB.
 
   u = r + λ·w,   r Adam's direction (`adamw.adam_direction`)
   w ← w − η·(‖w‖/‖u‖)·u
 
-  Biases, γ and β step by η·u, without the ratio of norms; so does a kernel that
-  is 0.
+  The ratio of norms is 1, which is AdamW, for parameters that are no kernels
+  (biases, γ and β), and if w or u is 0.
 
   Args:
-    parameter: w, float32, the whole of it.
+    parameter: w, float32.
     gradient: g, of the same shape.
     slots: (m, v), float32, zeros at first.
     learning_rate: η, float32 scalar.
-    weight_decay: λ, >= 0.
-    kernel: whether w is a kernel, whose step has the ratio of norms.
+    weight_decay: λ, >= 0, decoupled: not part of the gradient.
+    kernel: whether w is a kernel, whose step is in proportion to ‖w‖.
     step: 0-based, int64 scalar.
     beta_1: β₁, in [0, 1).
     beta_2: β₂, in [0, 1).

@@ -21,27 +21,27 @@ def lars_update(
   *,
   learning_rate: tf.Tensor,
   weight_decay: float,
-  kernel: bool = True,
+  kernel: bool,
   step: tf.Tensor,
   momentum: float = 0.9,
   nesterov: bool = False,
   trust_coefficient: float = 0.001,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-  """One step of LARS.
+  """Takes one step of LARS.
 
   λ_l = trust_coefficient·‖w‖/(‖g‖ + λ·‖w‖)
   v ← μ·v + η·λ_l·(g + λ·w)
   w ← w − v
 
-  Biases, γ and β get λ_l = 1, plain momentum; so does a kernel that is 0 or has
-  no gradient. As in the paper the rate η stands inside v.
+  λ_l is 1, which is plain momentum, for parameters that are no kernels (biases,
+  γ and β), and if w or g is 0. As in the paper the rate η is part of v.
 
   Args:
-    parameter: w, float32, the whole of it.
+    parameter: w, float32.
     gradient: g, of the same shape.
     slots: (v,), float32, zeros at first.
     learning_rate: η, float32 scalar.
-    weight_decay: λ, >= 0.
+    weight_decay: λ, >= 0, coupled: part of the gradient.
     kernel: whether w is a kernel, whose rate is scaled by λ_l.
     step: 0-based, int64 scalar; not used.
     momentum: μ, in [0, 1).

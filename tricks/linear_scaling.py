@@ -1,9 +1,9 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Linear scaling: a larger batch takes a proportionally larger learning rate.
+"""Linear scaling: the learning rate is proportional to the batch size.
 
-A batch k times as large has a gradient with 1/k of the variance, so the step
-along it may be k times as long.
+The gradient of a batch k times as large has 1/k of the variance, so its step
+may be k times as long.
 """
 
 from __future__ import annotations

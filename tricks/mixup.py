@@ -21,7 +21,7 @@ def mixup(
 
   x̂ = λ·x_i + (1 − λ)·x_j,  ŷ = λ·y_i + (1 − λ)·y_j,  λ ~ Beta(α, α)
 
-  j is a permutation of the batch, λ one number a batch.
+  j is a permutation of the batch; the whole batch has one λ.
 
   Args:
     images: [batch, ...] of any real dtype.
@@ -54,7 +54,7 @@ def blend(
   lam: tf.Tensor,
   permutation: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Blends a batch with a permutation of itself: mixup's arithmetic.
+  """Blends a batch with a permutation of itself: mixup without its randomness.
 
   Args:
     images: [batch, ...] of any real dtype.
@@ -77,9 +77,9 @@ def sample_lam(alpha: float, seed: tf.Tensor) -> tf.Tensor:
 
   λ = ½ + ½·cos(2πV)·√((1 − W)/(W + (1 − W)·cos²(2πV))),  W = U^(1/α)
 
-  with U and V uniform in (0, 1): Bailey's t variate, carried over to the
-  symmetric Beta. It is exact for each α > 0, and needs no rejection loop and
-  no Gamma variate.
+  with U and V uniform in (0, 1): Bailey's formula for Student's t, transformed
+  to the symmetric Beta. It is exact for each α > 0, without a rejection loop
+  or a Gamma variate.
 
   Args:
     alpha: α, > 0.
@@ -100,7 +100,7 @@ def sample_lam(alpha: float, seed: tf.Tensor) -> tf.Tensor:
   cosine = tf.cos(2.0 * math.pi * v)
   square = (1.0 - w) / (w + (1.0 - w) * cosine**2)
   lam = 0.5 + 0.5 * cosine * tf.sqrt(square)
-  # Rounding can take it past 0 or 1 by 1e-16.
+  # Rounding can move it past 0 or 1 by 1e-16.
   return tf.cast(tf.clip_by_value(lam, 0.0, 1.0), tf.float32)
 
 

@@ -18,28 +18,27 @@ def momentum_update(
   *,
   learning_rate: tf.Tensor,
   weight_decay: float,
-  kernel: bool = True,
+  kernel: bool,
   step: tf.Tensor,
   momentum: float = 0.9,
   nesterov: bool = False,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-  """One step of SGD with momentum.
+  """Takes one step of SGD with momentum.
 
   g ← g + λ·w
   v ← μ·v + g
   w ← w − η·(g + μ·v)   with nesterov, else   w ← w − η·v
 
-  The velocity v is in units of gradients, so that a change of the learning
-  rate acts on all of it at once. (Keras has η inside v: equal at a constant
-  rate.)
+  The velocity v is a sum of gradients, so a change of the learning rate acts
+  on all of it at once. (Keras sums η·g: equal at a constant rate.)
 
   Args:
     parameter: w, float32.
     gradient: g, of the same shape.
     slots: (v,), float32, zeros at first.
     learning_rate: η, float32 scalar.
-    weight_decay: λ, >= 0.
-    kernel: whether w is a kernel; not used, all step alike.
+    weight_decay: λ, >= 0, coupled: part of the gradient.
+    kernel: whether w is a kernel; not used.
     step: 0-based, int64 scalar; not used.
     momentum: μ, in [0, 1).
     nesterov: whether to look ahead.
@@ -64,7 +63,7 @@ def momentum_update(
 def momentum_direction(
   gradient: tf.Tensor, velocity: tf.Tensor, *, momentum: float, nesterov: bool
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """The direction of a step with momentum, and the velocity it leaves.
+  """Returns the direction of a step with momentum, and the new velocity.
 
   v ← μ·v + g
   d = g + μ·v   with nesterov, else   d = v

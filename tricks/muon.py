@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Muon: a convolution steps in all directions alike, however steep each is."""
+"""Muon: a convolution takes steps of one length in every direction."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def muon_update(
   *,
   learning_rate: tf.Tensor,
   weight_decay: float,
-  kernel: bool = True,
+  kernel: bool,
   step: tf.Tensor,
   momentum: float = 0.95,
   nesterov: bool = False,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-  """One step of Muon.
+  """Takes one step of Muon.
 
   v ← μ·v + g
   d = g + μ·v   with nesterov, else   d = v
   w ← w − η·(√max(1, outputs/inputs)·orthogonalized(d) + λ·w)
 
   A convolution's kernel, [..., channels, outputs], is taken as a matrix,
-  [inputs, outputs]. Dense kernels, among them the classifier's, and biases, γ
-  and β step by d itself.
+  [inputs, outputs]. Dense kernels, such as the classifier's, and parameters
+  that are no kernels (biases, γ and β) take a plain step: w ← w − η·(d + λ·w).
 
   Args:
-    parameter: w, float32, the whole of it.
+    parameter: w, float32.
     gradient: g, of the same shape.
     slots: (v,), float32, zeros at first.
     learning_rate: η, float32 scalar.
     weight_decay: λ, >= 0, decoupled: not part of d.
-    kernel: whether w is a kernel: of these convolutions step orthogonally.
+    kernel: whether w is a kernel; one of rank > 2 is a convolution's.
     step: 0-based, int64 scalar; not used.
     momentum: μ, in [0, 1).
     nesterov: whether to look ahead.
@@ -78,16 +78,16 @@ def muon_update(
 
 
 def orthogonalized(matrix: tf.Tensor) -> tf.Tensor:
-  """Brings all singular values near 1: U·S·Vᵀ becomes about U·Vᵀ.
+  """Brings all singular values close to 1: U·S·Vᵀ becomes about U·Vᵀ.
 
   X ← M/‖M‖, then five times X ← X·F, F = a·I + b·G + c·G², G = Xᵀ·X (Newton
-  and Schulz's iteration, of degree 5). What it makes of a singular value lies
-  in about [0.7, 1.2], but for those below a thousandth of the norm; 0 stays 0.
+  and Schulz's iteration, of degree 5). Singular values end in about [0.7, 1.2],
+  except those below a thousandth of the norm; 0 stays 0.
 
-  X is multiplied once, by the product of all F: since F is a polynomial of G,
-  the next Gram matrix is F·G·F. For a 3x3 convolution with as many outputs as
-  inputs that is two fifths of the arithmetic. A matrix with more columns than
-  rows is multiplied from the left, G = X·Xᵀ.
+  X is multiplied only once, by the product of all F: since F is a polynomial of
+  G, the next Gram matrix is F·G·F. For a 3x3 convolution with as many outputs
+  as channels this is two fifths of the arithmetic. A matrix with more columns
+  than rows is multiplied from the left, with G = X·Xᵀ.
 
   Args:
     matrix: M, [rows, columns] float32.

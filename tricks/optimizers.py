@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The update rules by name, each a pure function with the slots it keeps."""
+"""The update rules by name: pure functions, and the slots of each."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Optimizer(NamedTuple):
   """An update rule.
 
   Attributes:
-    slots: the names of what it keeps of each parameter: float32 tensors of the
-      parameter's shape, zeros at first.
+    slots: the names of what it keeps for each parameter: float32 tensors of
+      the parameter's shape, zeros at first.
     update: (parameter, gradient, slots, *, learning_rate, weight_decay, kernel,
       step) -> (new_parameter, new_slots); pure. weight_decay is a Python
-      number, 0 for a parameter that is not decayed; kernel tells whether it is
-      one of a convolution or a dense layer; step is 0-based.
+      number, 0 if the parameter does not decay; kernel, a bool, says whether it
+      is the kernel of a convolution or dense layer; step is 0-based.
   """
 
   slots: tuple[str, ...]

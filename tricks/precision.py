@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Low precision: float16 with a dynamic loss scale, or bfloat16.
 
-Activations and gradients are of 16 bits; variables, BatchNorm statistics,
-logits, loss and update stay float32. Float16 gradients below 2^-24 vanish, so
-the loss is multiplied by a scale before, and the gradients are divided by it
-after. bfloat16 has float32's range and needs no scale.
+Activations and gradients have 16 bits; variables, BatchNorm statistics, logits,
+loss and update stay float32. Float16 gradients below 2^-24 become 0, so the
+loss is multiplied by a scale before the backward pass, and the gradients are
+divided by it after. bfloat16 has float32's range and needs no scale.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ GROWTH_STEPS = 2000
 def next_loss_scale(
   value: tf.Tensor, good_steps: tf.Tensor, finite: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """The loss scale after a step.
+  """Returns the loss scale after a step.
 
-  ×2 after 2000 consecutive steps with finite gradients, ÷2 after a step
-  without, never below 1; it stays where doubling would overflow.
+  ×2 after 2000 consecutive steps with finite gradients, unless that overflows;
+  ÷2 after a step with others, but never below 1.
 
   Args:
     value: the loss scale, float32 scalar, >= 1.
@@ -91,7 +91,7 @@ class LossScale(tf.Module):
     ]
 
   def update(self, finite: tf.Tensor) -> None:
-    """Moves on to the next step's scale.
+    """Updates the scale for the next step.
 
     Args:
       finite: whether this step's gradients were finite, bool scalar, the same

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Progressive resizing: smaller images first, resized on the device.
 
-`tf.image.resize` with `antialias` has no kernel for a GPU and none for XLA; two
-matrix products have.
+By two matrix products, since `tf.image.resize` with `antialias` has no kernel
+for a GPU or XLA.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 
-# Nothing in it for AutoGraph to convert, which costs seconds at a start.
+# Keeps AutoGraph off: there is no Python control flow on tensors to convert.
 @tf.autograph.experimental.do_not_convert
 def resized(images: tf.Tensor, image_size: int | None) -> tf.Tensor:
   """Resizes images to a new height and keeps their aspect ratio.
@@ -47,7 +47,7 @@ def resize_weights(size: int, new_size: int) -> np.ndarray:
   Returns:
     [new_size, size] float32; rows sum to 1.
   """
-  with tf.init_scope():  # Numbers, also where a graph is traced.
+  with tf.init_scope():  # Eagerly, even while a graph is traced.
     unit_rows = tf.eye(size)[..., tf.newaxis]
     weights = tf.image.resize(unit_rows, [new_size, size], antialias=True)
     return weights[..., 0].numpy()

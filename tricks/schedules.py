@@ -159,7 +159,7 @@ def exponential(
     decay_factor: the factor, in (0, 1].
 
   Returns:
-    A schedule; it goes on falling after `decay_steps`.
+    A schedule; it keeps falling after `decay_steps`.
 
   Raises:
     ValueError: an argument is out of its range.
@@ -183,7 +183,7 @@ def piecewise(
 ) -> Schedule:
   """Keeps a rate until each boundary.
 
-  η(s) = learning_rates[i], where i boundaries are <= s
+  η(s) = learning_rates[i],   i = the number of boundaries <= s
 
   Args:
     learning_rates: one rate more than there are boundaries, each >= 0.
@@ -201,7 +201,7 @@ def piecewise(
 def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
   """Follows one schedule after another, each from its own step 0.
 
-  η(s) = schedules[i](s − boundaries[i−1]), where i boundaries are <= s
+  η(s) = schedules[i](s − boundaries[i−1]),   i = the number of boundaries <= s
 
   Args:
     schedules: one more than there are boundaries.
@@ -228,7 +228,7 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     step, library = _cast(step, "int64"), _library(step)
     rate = schedules[0](step)
     for start, following in zip(boundaries, schedules[1:]):
-      # Before its start a schedule is asked for its step 0, never for less.
+      # Before its start a schedule gets step 0, never a negative one.
       later = following(library.maximum(step - start, 0))
       rate = library.where(step < start, rate, later)
     return rate
@@ -353,7 +353,7 @@ def make_schedule(
     boundary_steps: "step" only, the steps of the run at which the rate is
       multiplied by `decay_factor`; rising, > warmup_steps + hold_steps. One
       that lies after `total_steps` is never reached.
-    decay_factor: "step", and "exponential", where the rate ends at
+    decay_factor: of "step"; and of "exponential", which ends at
       peak·decay_factor; in (0, 1].
     end_learning_rate: "linear" and "polynomial", the rate at `total_steps`.
     polynomial_power: "polynomial" only, > 0.
@@ -440,7 +440,7 @@ def _step_decay(
 
 
 def _fraction(step: Step, steps: int) -> Any:
-  # In float64, because float32 does not tell step 16,777,217 from the last.
+  # In float64: float32 rounds step 16,777,217 to the step before.
   return _library(step).minimum(_cast(step, "float64") / steps, 1.0)
 
 

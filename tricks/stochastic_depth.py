@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stochastic depth: residual branches are dropped at random in training.
 
-The network that trains is shorter, in expectation, than the one that is used,
-and no block can rely on the block before it.
+The network in training is shorter on average than in inference, and no block
+can rely on the block before it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ def stochastic_depth(
 ) -> tf.Tensor:
   """Drops the residual branch of some examples, and scales up the others.
 
-  b ~ Bernoulli(1 − p), one an example;  branch' = b·branch / (1 − p)
+  branch' = b·branch / (1 − p),   b ~ Bernoulli(1 − p) for each example
 
-  so that the expectation of branch' is the branch, which inference takes as it
-  is. (The paper drops a block for a whole batch at a time, and multiplies by
-  1 − p in inference instead of dividing in training.)
+  The expectation of branch' is branch, so inference uses the branch unchanged.
+  (The paper drops a block for a whole batch at a time, and multiplies by 1 − p
+  in inference instead of dividing in training.)
 
   Args:
     branch: [batch, ...] floating, what a block adds to its shortcut.
@@ -53,7 +53,7 @@ def drop_probabilities(
 
   p_l = p_L · l / L,  l = 1 … L
 
-  for early blocks compute what all later ones use.
+  Early blocks are dropped less often, because all later blocks use them.
 
   Args:
     num_blocks: L, >= 1.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """No bias decay: weight decay for kernels only.
 
-L2 regularisation keeps the weights of convolutions and dense layers small; the
-biases and BatchNorm's γ and β are left unregularised.
+L2 regularisation keeps the kernels of convolutions and dense layers small;
+biases and BatchNorm's γ and β are not regularised.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tricks import keras_compat
 def decay_mask(
   model: tf.keras.Model, *, decay_kernels_only: bool = True
 ) -> list[bool]:
-  """Tells which trainable variables are decayed: kernels, or all.
+  """Says which trainable variables decay: the kernels, or all.
 
   Args:
     model: a built Keras model.
     decay_kernels_only: False decays each variable, as the paper's baseline.
 
   Returns:
-    One bool for each of `model.trainable_variables`, in their order.
+    A bool for each of `model.trainable_variables`, in their order.
 
   Reference: He et al. 2018, section 3.1 (no bias decay); Jia et al. 2018.
   """
@@ -35,7 +35,7 @@ def decay_mask(
 
 
 def kernel_mask(model: tf.keras.Model) -> list[bool]:
-  """Tells which trainable variables are kernels.
+  """Says which trainable variables are kernels.
 
   A variable is a kernel if the layer that owns it holds it as one
   (`keras_compat.kernels`): convolutions, depthwise and separable ones, dense
@@ -46,7 +46,7 @@ def kernel_mask(model: tf.keras.Model) -> list[bool]:
     model: a built Keras model.
 
   Returns:
-    One bool for each of `model.trainable_variables`, in their order.
+    A bool for each of `model.trainable_variables`, in their order.
   """
   kernels = {
     id(kernel)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Zero γ: each residual branch starts as zero, each block as its shortcut.
 
-A residual block gives x + branch(x). With γ = 0 (and β = 0) in the last
-BatchNorm of the branch, the network starts as shallow as its shortcuts are,
+A residual block computes x + branch(x). With γ = 0 (and β = 0) in the last
+BatchNorm of each branch, the network starts as if it had only its shortcuts,
 and is easier to train at first.
 """
 
@@ -24,22 +24,22 @@ _MULTIPLY = ("Multiply", "math.multiply", "__operators__.mul")
 def zero_gamma(model: tf.keras.Model) -> list[keras_compat.Layer]:
   """Sets γ := 0 in the last BatchNorm of each residual branch.
 
-  The branches are found in the graph, by walking back from each Add: of the
-  Add's inputs, the residual branch is the one with more kernels (convolution
-  and dense) on the way from what the inputs have in common. Its last BatchNorm
-  is the one after its last kernel; where the branch ends in a product, as
-  with squeeze-and-excitation, that of one factor.
+  The branches are found by walking back from each Add in the graph: the
+  residual branch is the input with the most kernels (convolution and dense)
+  since the inputs' common ancestors. Its last BatchNorm is the one after its
+  last kernel; if the branch ends in a product, as with squeeze-and-excitation,
+  the one of the first factor that has one.
 
   Left alone are: projection shortcuts; Adds whose inputs have equally many
-  kernels, or nothing in common; branches that end with a kernel (the
+  kernels, or no common ancestor; branches that end with a kernel (the
   pre-activation ResNetV2), with a BatchNorm without γ, or with an activation
-  that does not map 0 to 0; a BatchNorm that another place shares in another
-  role. A layer that is not a kernel, an activation or a product is taken to
-  map 0 to 0 (dropout, pooling, padding, stochastic depth).
+  that does not map 0 to 0; a BatchNorm that is shared with another place in
+  another role. A layer that is not a kernel, an activation or a product is
+  assumed to map 0 to 0 (dropout, pooling, padding, stochastic depth).
 
   Args:
-    model: a functional Keras model, built; models nested in it are looked
-      into if they are functional too.
+    model: a built functional Keras model; functional models nested in it are
+      searched too.
 
   Returns:
     The BatchNorm layers whose γ is now 0, from input to output, each once.
