@@ -79,6 +79,12 @@ def test_mixup_and_cutmix_exclude_each_other():
     tiny.config(mixup_alpha=0.2, cutmix_alpha=1.0)
 
 
+def test_an_old_spelling_is_answered_with_the_new_one():
+  message = r"got 'tfa/LAMB': did you mean 'tfa:LAMB'\?"
+  with pytest.raises(ValueError, match=message):
+    tiny.config(optimizer="tfa/LAMB")
+
+
 def test_one_micro_batch_cannot_be_several_at_once():
   with pytest.raises(ValueError, match="accumulate_steps must be above 1"):
     tiny.config(parallel_micro_batches=True)

@@ -37,6 +37,8 @@ def test_reference_batch_size_is_the_identity(base):
   [
     (-0.1, 256, 256, "base_learning_rate must be finite and >= 0, got -0.1"),
     (math.nan, 256, 256, "base_learning_rate must be .*, got nan"),
+    (0.1, math.nan, 256, "global_batch_size must be .*, got nan"),
+    (0.1, 256, math.nan, "reference_batch_size must be .*, got nan"),
     (math.inf, 256, 256, "base_learning_rate must be .*, got inf"),
     (0.1, 0, 256, "global_batch_size must be >= 1, got 0"),
     (0.1, 256, 0, "reference_batch_size must be >= 1, got 0"),

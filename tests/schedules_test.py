@@ -245,6 +245,17 @@ def make(**changes):
     (lambda: make(name="linear", end_learning_rate=-1.0), "end_learning_rate"),
     (lambda: make(name="constant", peak_learning_rate=-1.0), "got -1.0"),
     (lambda: schedules.cosine(0.1, 0), "decay_steps must be >= 1, got 0"),
+    (lambda: schedules.cosine(0.1, math.nan), "decay_steps must .* got nan"),
+    (lambda: make(total_steps=math.nan), "total_steps must .* got nan"),
+    (lambda: make(warmup_steps=math.nan), "warmup_steps must .* got nan"),
+    (
+      lambda: schedules.piecewise([0.1, 0.2], [math.nan]),
+      r"boundaries must rise .* got \(nan,\)",
+    ),
+    (
+      lambda: make(name="step", boundary_steps=[math.nan]),
+      r"boundary_steps after .* got \(nan,\)",
+    ),
     (lambda: schedules.linear(0.1, 0), "decay_steps must be >= 1, got 0"),
     (
       lambda: schedules.exponential(0.1, 0, decay_factor=0.5),
@@ -288,6 +299,8 @@ def test_numpy_in_gives_what_tensorflow_computes(name, mode):
   assert schedule(3).dtype == np.float32
 
 
-def test_learning_rates_of_no_step_are_refused():
-  with pytest.raises(ValueError, match="total_steps must be >= 1, got 0"):
-    schedules.learning_rates(schedules.constant(0.1), 0)
+@pytest.mark.parametrize("total_steps", [0, math.nan])
+def test_learning_rates_of_no_step_are_refused(total_steps):
+  message = f"total_steps must be >= 1, got {total_steps}"
+  with pytest.raises(ValueError, match=message):
+    schedules.learning_rates(schedules.constant(0.1), total_steps)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import tricks
 from tests import tiny
 from train_loop import run_steps as run_steps_lib
 from train_loop import step
@@ -115,23 +114,6 @@ def test_precisions_and_xla_train_to_the_same_loss():
   assert losses["float32"] < 0.7 * np.log(tiny.NUM_CLASSES)
   for loss in losses.values():
     assert loss == pytest.approx(losses["float32"], rel=0.05), losses
-
-
-@pytest.mark.parametrize(
-  "shape, image_size",
-  [((28, 28, 1), 20), ((30, 45, 3), 12), ((9, 6, 3), 15), ((8, 8, 1), 8)],
-)
-def test_images_are_resized_as_tensorflow_resizes_them(shape, image_size):
-  images = tf.random.stateless_uniform([2, *shape], [1, 2], maxval=255.0)
-  size = [image_size, image_size * shape[1] // shape[0]]
-  expected = tf.image.resize(images, size, antialias=True)
-  for resized in (
-    tricks.resized,
-    tf.function(tricks.resized),
-    tf.function(tricks.resized, jit_compile=True),
-  ):
-    found = resized(images, image_size)
-    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_micro_batches_sum_to_the_batch():

@@ -10,6 +10,7 @@ TensorFlow.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -72,7 +73,11 @@ def require(
   if kind == "str" and limits.get("choices"):
     choices = limits["choices"]
     if value not in choices:
-      raise refused(name, value, "one of " + ", ".join(choices))
+      error = refused(name, value, "one of " + ", ".join(choices))
+      meant = difflib.get_close_matches(str(value), choices, 1)
+      raise (
+        ConfigError(f"{error}: did you mean {meant[0]!r}?") if meant else error
+      )
   elif kind == "str" and not isinstance(value, str):
     raise refused(name, value, "a string")
   if kind == "int" and not (_is_number(value, int) and _inside(value, limits)):

@@ -41,9 +41,9 @@ def scale_learning_rate(
     raise ValueError(
       f"base_learning_rate must be finite and >= 0, got {base_learning_rate}"
     )
-  if global_batch_size < 1:
+  if not global_batch_size >= 1:
     raise ValueError(f"global_batch_size must be >= 1, got {global_batch_size}")
-  if reference_batch_size < 1:
+  if not reference_batch_size >= 1:
     raise ValueError(
       f"reference_batch_size must be >= 1, got {reference_batch_size}"
     )

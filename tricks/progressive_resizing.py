@@ -22,13 +22,20 @@ def resized(images: tf.Tensor, image_size: int | None) -> tf.Tensor:
 
   Args:
     images: [batch, height, width, channels] float32.
-    image_size: the new height; None leaves the images as they are.
+    image_size: the new height, >= 1; None is the identity.
 
   Returns:
     [batch, image_size, image_size * width / height, channels] float32.
+
+  Raises:
+    ValueError: image_size is out of its range.
+
+  Reference: Tan and Le 2021, EfficientNetV2, section 4 (progressive learning).
   """
   if image_size is None or image_size == images.shape[1]:
     return images
+  if not image_size >= 1:
+    raise ValueError(f"image_size must be >= 1, got {image_size}")
   _, height, width, _ = images.shape
   new_width = max(1, round(image_size * width / height))
   rows = resize_weights(height, image_size)

@@ -219,7 +219,7 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
       f" got {len(schedules)}"
     )
   starts = (0, *boundaries)
-  if any(start >= end for start, end in zip(starts, boundaries)):
+  if not all(start < end for start, end in zip(starts, boundaries)):
     raise ValueError(
       f"boundaries must rise and be >= 1, got {tuple(boundaries)}"
     )
@@ -421,7 +421,7 @@ def learning_rates(schedule: Schedule, total_steps: int) -> np.ndarray:
   >>> learning_rates(linear(0.4, 4), 5).tolist()
   [0.4000000059604645, 0.30000001192092896, 0.20000000298023224, ...]
   """
-  if total_steps < 1:
+  if not total_steps >= 1:
     raise ValueError(f"total_steps must be >= 1, got {total_steps}")
   return np.asarray(schedule(np.arange(total_steps)), np.float32)
 
@@ -430,7 +430,7 @@ def _step_decay(
   peak: float, boundary_steps: Sequence[int], start: int, decay_factor: float
 ) -> Schedule:
   _check_decay_factor(decay_factor)
-  if not boundary_steps or boundary_steps[0] <= start:
+  if not (boundary_steps and boundary_steps[0] > start):
     raise ValueError(
       "schedule 'step' needs boundary_steps after warmup_steps + hold_steps ="
       f" {start}, got {tuple(boundary_steps)}"
@@ -464,7 +464,7 @@ def _decay_steps(total_steps: int, warmup_steps: int, hold_steps: int) -> int:
   _check_not_negative("warmup_steps", warmup_steps)
   _check_not_negative("hold_steps", hold_steps)
   decay_steps = total_steps - warmup_steps - hold_steps
-  if decay_steps < 1:
+  if not decay_steps >= 1:
     raise ValueError(
       f"total_steps must be > warmup_steps + hold_steps = {warmup_steps} +"
       f" {hold_steps}, got {total_steps}"
@@ -478,12 +478,12 @@ def _check_rate(name: str, rate: float) -> None:
 
 
 def _check_decay_steps(decay_steps: int) -> None:
-  if decay_steps < 1:
+  if not decay_steps >= 1:
     raise ValueError(f"decay_steps must be >= 1, got {decay_steps}")
 
 
 def _check_not_negative(name: str, steps: int) -> None:
-  if steps < 0:
+  if not steps >= 0:
     raise ValueError(f"{name} must be >= 0, got {steps}")
 
 
