@@ -286,6 +286,13 @@ def test_adopting_a_runs_flags_keeps_those_given():
   assert values.workdir == "elsewhere"
 
 
+def test_a_flag_that_an_older_build_did_not_have_was_at_its_default():
+  saved = flags.as_dict(parse("--seed=3"))
+  now = flags.comparable(saved)
+  del saved["ema_decay"], saved["boundary_epochs"]
+  assert flags.comparable(saved) == now
+
+
 def test_a_saved_value_of_another_kind_is_one_line():
   for saved in ({"epochs": []}, {"epochs": "many"}, {"model": 3}):
     with pytest.raises(config_lib.ConfigError, match=r"run_card\.json's flag"):

@@ -58,6 +58,13 @@ def test_a_run_of_an_older_build_goes_on(tmp_path):
   assert [r["step"] for r in records if "loss" in r] == [5, 10, 15, 20, 24]
 
 
+def test_a_setting_that_an_older_build_did_not_have_was_at_its_default():
+  settings = run_card.comparable_settings(tiny.config(seed=5))
+  older = {k: v for k, v in settings.items() if k != "ema_decay"}
+  then = {**run_card.default_settings(), **older}
+  run_card.require_same("runs/x", then, settings)
+
+
 def test_the_old_spelling_of_an_addons_optimizer_is_read(tmp_path):
   card = json.loads((ROOT / "tests/golden_workdir/run_card.json").read_text())
   card["settings"]["optimizer"] = "tfa/LAMB"

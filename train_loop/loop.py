@@ -82,7 +82,8 @@ def train_and_evaluate(
   settings = run_card.comparable_settings(config)
   saved = run_card.read(workdir) or {}
   if saved:
-    run_card.require_same(workdir, saved["settings"], settings)
+    then = {**run_card.default_settings(), **saved["settings"]}
+    run_card.require_same(workdir, then, settings)
   if saved.get("finished"):
     logging.info("the run in %s is finished: nothing to do", workdir)
     checkpoints.restore_model(model, workdir, averaged=False)

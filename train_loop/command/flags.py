@@ -233,7 +233,17 @@ def as_dict(values: Values) -> dict[str, Any]:
 
 
 def comparable(saved: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the flags that a run may not change when it is continued."""
+  """Returns the flags that a run may not change when it is continued.
+
+  Args:
+    saved: flags by name; one that an older build did not have was at its
+      default.
+  """
+  for settings in GROUPS.values():
+    for field in fields_of(settings):
+      default: Any = field.default
+      default = list(default) if isinstance(default, tuple) else default
+      saved = {field.name: default, **saved}
   return {name: saved[name] for name in saved if name not in FREE_FLAGS}
 
 

@@ -16,7 +16,7 @@ import os
 import pathlib
 import reprlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from train_loop import config as config_lib
 from train_loop.failures import first_line
@@ -200,6 +200,17 @@ def require_same(
       f"workdir {os.fspath(workdir)} holds a run with {'; '.join(changes)}: "
       f"give the same {values} to continue it, or another workdir"
     )
+
+
+def default_settings() -> dict[str, Any]:
+  """Returns what settings were that a card of an older build does not name."""
+  return {
+    field.name: field.default
+    for section in get_type_hints(config_lib.TrainConfig).values()
+    for field in dataclasses.fields(section)
+    if field.default is not dataclasses.MISSING
+    and field.name not in FREE_SETTINGS
+  }
 
 
 def comparable_settings(config: config_lib.TrainConfig) -> dict[str, Any]:
