@@ -188,7 +188,7 @@ def require_same(
   Raises:
     ConfigError: names each setting that differs, with both values.
   """
-  now = json.loads(json.dumps(now))
+  then, now = (json.loads(json.dumps(settings)) for settings in (then, now))
   changes = [
     f"{name}={then.get(name)!r}, not {now.get(name)!r}"
     for name in sorted(set(then) | set(now))
