@@ -21,7 +21,7 @@ RATE = 0.02
 
 @pytest.fixture
 def tfa():
-  """TensorFlow Addons' optimizers, where they import."""
+  """Returns TensorFlow Addons' optimizers, or skips the test."""
   if not tf.__version__.startswith("2.15."):
     pytest.skip("tensorflow_addons imports up to TensorFlow 2.15 only")
   return pytest.importorskip("tensorflow_addons").optimizers

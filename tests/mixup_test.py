@@ -135,7 +135,7 @@ def test_lam_and_permutation_are_independent():
   weights = draw(swapped)
   kept = weights == 1.0  # The permutation is the identity.
   assert 0.45 < kept.mean() < 0.55
-  # Beta(1, 1) is uniform, also where the permutation swaps the two.
+  # Beta(1, 1) is uniform, even if the permutation swaps the two.
   lam = np.sort(weights[~kept])
   ranks = (np.arange(lam.size) + 0.5) / lam.size
   assert np.abs(lam - ranks).max() < 1.95 / math.sqrt(lam.size)

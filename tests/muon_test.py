@@ -53,7 +53,7 @@ def follow(
 
 
 def iterated(matrix):
-  """The iteration on the singular values themselves, where it is a number's."""
+  """Returns the iteration's result, computed on the singular values."""
   u, s, vt = np.linalg.svd(matrix, full_matrices=False)
   s = s / math.sqrt(sum(s**2))
   for _ in range(5):

@@ -106,14 +106,32 @@ def test_so_does_a_run_on_files(dataset, tmp_path):
   require_equal(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_stopping_saves_and_going_on_gives_the_same_bits(tmp_path):
-  config = tiny.config(ema_decay=0.9, mixup_alpha=0.2, steps_per_loop=1)
+@pytest.mark.parametrize(
+  ("settings", "network"),
+  [
+    ({"ema_decay": 0.9, "mixup_alpha": 0.2}, {}),
+    # resume_grid_test, which is eager, computes micro-batches in turn.
+    (
+      {
+        "optimizer": "muon",
+        "accumulate_steps": 2,
+        "parallel_micro_batches": True,
+        "precision": "mixed_bfloat16",
+      },
+      {"dtype": "mixed_bfloat16", "drop_probability": 0.3},
+    ),
+  ],
+)
+def test_stopping_saves_and_going_on_gives_the_same_bits(
+  settings, network, tmp_path
+):
+  config = tiny.config(steps_per_loop=1, **settings)
   data = tiny.dataset(256), tiny.dataset(100, seed=1)
-  train_and_evaluate(tiny.model(), *data, config, tmp_path / "whole")
+  train_and_evaluate(tiny.model(**network), *data, config, tmp_path / "whole")
   calls = iter(range(100))
   with pytest.raises(Stopped, match="step 10 of 24"):
     train_and_evaluate(
-      tiny.model(),
+      tiny.model(**network),
       *data,
       config,
       tmp_path / "parts",
@@ -122,7 +140,7 @@ def test_stopping_saves_and_going_on_gives_the_same_bits(tmp_path):
   card = json.loads((tmp_path / "parts" / "run_card.json").read_text())
   assert not card["finished"]
   # Other initial weights: all that counts comes from the checkpoint.
-  model = tiny.model(seed=5)
+  model = tiny.model(seed=5, **network)
   train_and_evaluate(model, *data, config, tmp_path / "parts")
   require_equal(tmp_path / "whole", tmp_path / "parts")
 
