@@ -213,7 +213,7 @@ def test_an_unknown_flag_names_the_one_that_was_meant(unknown, meant):
 
 
 def test_the_old_spelling_of_an_addons_optimizer_names_the_new():
-  with pytest.raises(config_lib.ConfigError, match="tfa:LAMB, got 'tfa/LAMB'"):
+  with pytest.raises(config_lib.ConfigError, match="did you mean 'tfa:LAMB'"):
     parse("--optimizer=tfa/LAMB")
 
 
