@@ -131,3 +131,18 @@ def test_an_imported_tensorflow_keeps_its_onednn(monkeypatch):
   monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
   machine.import_tensorflow(onednn=False)
   assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
+
+
+def test_a_keras_of_a_pre_release_has_a_version(monkeypatch):
+  installed = {"keras-nightly": "3.16.0.dev1", "tensorflow": "2.22.0rc0"}
+
+  def version(name):
+    if name not in installed:
+      raise machine.metadata.PackageNotFoundError(name)
+    return installed[name]
+
+  monkeypatch.setattr(machine.metadata, "version", version)
+  found = machine.versions()
+  assert found["keras"] == "3.16.0.dev1"
+  assert found["tensorflow"] == "2.22.0rc0"
+  assert found["numpy"] == "unknown"

@@ -159,8 +159,17 @@ def versions() -> dict[str, str]:
   return {
     "train_loop": __version__,
     "python": platform.python_version(),
-    **{name: metadata.version(name) for name in packages},
+    **{name: _version(name) for name in packages},
   }
+
+
+def _version(package: str) -> str:
+  """Returns a package's version, "unknown" if it is not installed."""
+  # A pre-release of TensorFlow brings its Keras as keras-nightly.
+  for name in (package, f"{package}-nightly"):
+    with contextlib.suppress(metadata.PackageNotFoundError):
+      return metadata.version(name)
+  return "unknown"
 
 
 def cpu_name() -> str:
