@@ -183,3 +183,14 @@ def test_graph_of_a_deep_network():
   for _ in range(300):
     y = layers.Add()([x, layers.ReLU()(y)])
   assert len(keras_compat.layer_graph(tf.keras.Model(x, y))) == 601
+
+
+def test_the_producer_of_a_tensor_is_its_last_layer():
+  x = tf.keras.Input([4])
+  dense, add = layers.Dense(4), layers.Add()
+  y = add([x, dense(x)])
+  layer, inputs = keras_compat.producer(y)
+  assert layer is add
+  assert inputs[0] is x
+  assert keras_compat.producer(inputs[1])[0] is dense
+  assert keras_compat.producer(x)[1] == []

@@ -151,6 +151,20 @@ def layer_graph(model: tf.keras.Model) -> list[GraphNode]:
   return graph
 
 
+def producer(tensor: Any) -> tuple[Layer, list[Any]]:
+  """Returns the layer that a symbolic tensor comes from, and its inputs.
+
+  Args:
+    tensor: symbolic, such as an output of a functional model.
+
+  Returns:
+    The layer, and the symbolic tensors that it was called with: none if it is
+    an input layer.
+  """
+  layer, index, _ = tensor._keras_history
+  return layer, _inputs(layer._inbound_nodes[index])
+
+
 def _inputs(node: Any) -> list[Any]:
   if node.is_input:
     return []  # Keras 2 says that an InputLayer is fed by itself.
