@@ -207,3 +207,23 @@ def test_a_flipped_crop_is_the_mirrored_one(kind, size):
     np.testing.assert_array_equal(unflipped, plain)
     np.testing.assert_array_equal(flipped, plain[:, ::-1])
     assert (flipped != plain).any()
+
+
+@pytest.mark.parametrize("image_size, eval_resize", [(8, 0), (20, 26), (56, 0)])
+def test_pixels_are_cropped_as_their_files_are(image_size, eval_resize):
+  noise = np.random.default_rng(0).integers(0, 256, COLOR.shape, np.uint8)
+  size = {"image_size": image_size, "eval_resize": eval_resize}
+  found = tf.function(
+    lambda images: decode.central_crop_of_pixels(images, **size),
+    input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
+  )(np.stack([COLOR, noise]))
+  for picture, image in zip([COLOR, noise], found.numpy()):
+    png = encoded(Image.fromarray(picture), "PNG")
+    crop = decode.central_crop(tf.constant(png), channels=3, **size)
+    np.testing.assert_array_equal(image, crop)
+
+
+def test_pixels_of_the_size_asked_for_are_kept():
+  square = COLOR[np.newaxis, :40, :40]
+  found = decode.central_crop_of_pixels(tf.constant(square), image_size=40)
+  np.testing.assert_array_equal(found, square)
