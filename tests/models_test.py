@@ -77,6 +77,7 @@ def test_every_large_name_is_handed_on(model, monkeypatch):
     "mean": MEAN,
     "std": STD,
     "stochastic_depth": 0.3,
+    "padding": "symmetric",
     "dtype": "mixed_float16",
   }
   build_model(model, **arguments)

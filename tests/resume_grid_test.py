@@ -40,6 +40,8 @@ TRICKS = {
   ),
   "float16": ({"precision": "mixed_float16"}, {"dtype": "mixed_float16"}),
   "bfloat16": ({"precision": "mixed_bfloat16"}, {"dtype": "mixed_bfloat16"}),
+  "frozen": ({"ema_decay": 0.9}, {"frozen": 4}),
+  "rates": ({"layer_decay": 0.7, "head_learning_rate_multiplier": 3.0}, {}),
   "all": (
     {
       "ema_decay": 0.9,
@@ -90,6 +92,8 @@ def test_a_restored_state_goes_on_with_the_same_bits(
     if not tf.__version__.startswith("2.15."):
       pytest.skip("tensorflow_addons imports up to TensorFlow 2.15 only")
     pytest.importorskip("tensorflow_addons")
+    if trick == "rates":
+      pytest.skip("Addons' optimizers have one rate for all parameters")
   settings, network = TRICKS[trick]
   config = tiny.config(
     optimizer=optimizer,

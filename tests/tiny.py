@@ -48,8 +48,12 @@ def model(
   seed: int = 0,
   drop_probability: float = 0.0,
   any_size: bool = False,
+  frozen: int = 0,
 ) -> tf.keras.Model:
-  """Returns a network of two convolutions, the second residual."""
+  """Returns a network of two convolutions, the second residual.
+
+  Of its layers the first `frozen` are not trained: 4 end with a BatchNorm.
+  """
   tf.keras.utils.set_random_seed(seed)
   layers = tf.keras.layers
   images = tf.keras.Input((None, None, 1) if any_size else SHAPE)
@@ -68,7 +72,10 @@ def model(
     x = layers.AveragePooling2D(4, dtype=dtype)(x)
     x = layers.Flatten(dtype=dtype)(x)
   logits = layers.Dense(NUM_CLASSES, dtype="float32")(x)
-  return tf.keras.Model(images, logits)
+  network = tf.keras.Model(images, logits)
+  for layer in network.layers[:frozen]:
+    layer.trainable = False
+  return network
 
 
 def config(**changes: Any) -> config_lib.TrainConfig:

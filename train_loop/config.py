@@ -196,6 +196,21 @@ class OptimizerConfig:
     help="Leave biases and BatchNorm's γ and β undecayed (He et al. 2018, "
     "section 3.1).",
   )
+  layer_decay: float = setting(
+    1.0,
+    low=0.0,
+    high=1.0,
+    open_low=True,
+    help="Multiply the learning rate of each block by this once for every "
+    "block between it and the logits, and once more; 1 trains all at one rate.",
+  )
+  head_learning_rate_multiplier: float = setting(
+    1.0,
+    low=0.0,
+    open_low=True,
+    help="Multiply the learning rate of the head, the layer that gives the "
+    "logits.",
+  )
   clip_global_norm: float = setting(
     0.0,
     low=0.0,
@@ -219,6 +234,14 @@ class OptimizerConfig:
       self.accumulate_steps,
       "above 1 with parallel_micro_batches",
     )
+    if self.optimizer in ADDONS_OPTIMIZERS:
+      for name in ("layer_decay", "head_learning_rate_multiplier"):
+        _require(
+          getattr(self, name) == 1.0,
+          name,
+          getattr(self, name),
+          f"1 with {self.optimizer}, which has one rate for all parameters",
+        )
 
   @property
   def parts_at_once(self) -> int:

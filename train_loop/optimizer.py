@@ -31,6 +31,7 @@ class OurOptimizer:
     *,
     kernels: Sequence[bool],
     decayed: Sequence[bool],
+    rate_multipliers: Sequence[float],
   ) -> None:
     """Creates the slots, which are zeros at first.
 
@@ -39,6 +40,7 @@ class OurOptimizer:
       parameters: the variables to update.
       kernels: for each parameter, whether it is a kernel.
       decayed: for each parameter, whether weight decay applies.
+      rate_multipliers: by what each parameter's learning rate is multiplied.
     """
     self._rule = tricks.make_optimizer(
       config.optimizer, momentum=config.momentum, nesterov=config.nesterov
@@ -46,6 +48,7 @@ class OurOptimizer:
     self._parameters = list(parameters)
     self._kernels = list(kernels)
     self._decays = [config.weight_decay if d else 0.0 for d in decayed]
+    self._rate_multipliers = list(rate_multipliers)
     self.slots = [
       tuple(_zeros_like(v) for _ in self._rule.slots) for v in parameters
     ]
@@ -65,14 +68,22 @@ class OurOptimizer:
       learning_rate: of this step, float32 scalar.
       step: 0-based, int64 scalar.
     """
-    for parameter, gradient, slots, kernel, weight_decay in zip(
-      self._parameters, gradients, self.slots, self._kernels, self._decays
+    for parameter, gradient, slots, kernel, weight_decay, multiplier in zip(
+      self._parameters,
+      gradients,
+      self.slots,
+      self._kernels,
+      self._decays,
+      self._rate_multipliers,
     ):
+      rate = learning_rate
+      if multiplier != 1.0:
+        rate = learning_rate * multiplier
       new_parameter, new_slots = self._rule.update(
         parameter.read_value(),
         gradient,
         tuple(slot.read_value() for slot in slots),
-        learning_rate=learning_rate,
+        learning_rate=rate,
         weight_decay=weight_decay,
         kernel=kernel,
         step=step,
@@ -168,6 +179,7 @@ def make_optimizer(
   *,
   kernels: Sequence[bool],
   decayed: Sequence[bool],
+  rate_multipliers: Sequence[float],
 ) -> Optimizer:
   """Creates the optimizer that the config names, with its slots.
 
@@ -176,6 +188,8 @@ def make_optimizer(
     parameters: the variables to update.
     kernels: for each parameter, whether it is a kernel.
     decayed: for each parameter, whether weight decay applies.
+    rate_multipliers: by what each parameter's learning rate is multiplied; all
+      1 for Addons' optimizers.
 
   Raises:
     ConfigError: it is one of Addons', which is not installed or there are
@@ -183,7 +197,13 @@ def make_optimizer(
   """
   if config.optimizer in config_lib.ADDONS_OPTIMIZERS:
     return AddonsOptimizer(config, parameters, decayed=decayed)
-  return OurOptimizer(config, parameters, kernels=kernels, decayed=decayed)
+  return OurOptimizer(
+    config,
+    parameters,
+    kernels=kernels,
+    decayed=decayed,
+    rate_multipliers=rate_multipliers,
+  )
 
 
 def _zeros_like(variable: tf.Variable) -> tf.Variable:

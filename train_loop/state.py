@@ -16,6 +16,7 @@ import tensorflow as tf
 
 import tricks
 from train_loop import config as config_lib
+from train_loop.models import fine_tuning
 from train_loop.optimizer import make_optimizer
 from tricks import keras_compat
 
@@ -77,11 +78,13 @@ class TrainState:
     step: int64, the 0-based step that comes next.
     parameters: the trainable `tf.Variable`s, in the model's order.
     decayed: for each parameter, whether weight decay applies.
-    statistics: those of `untrained` that are floating-point: BatchNorm's moving
-      mean and variance.
     untrained: the model's variables that are not trained.
+    statistics: those of `untrained` that a step may change: floating-point, and
+      not of a frozen layer. BatchNorm's moving mean and variance.
     optimizer: turns gradients into updates, and keeps its slots.
-    averages: the moving averages of parameters and statistics, or none.
+    averages: the moving averages of `averaged`, or none.
+    followed: pairs of an average and its variable, without the frozen ones,
+      whose average never changes.
     loss_scale: the dynamic loss scale under mixed_float16, else None.
     window: the metrics since they were last logged.
     diverged: whether a gradient was not finite and no loss scale is left to
@@ -100,15 +103,30 @@ class TrainState:
       model, decay_kernels_only=config.optimizer.decay_kernels_only
     )
     self.untrained = keras_compat.tf_variables(model.non_trainable_variables)
-    self.statistics = [v for v in self.untrained if v.dtype.is_floating]
+    frozen = {id(v) for v in keras_compat.tf_variables(_frozen(model))}
+    self.statistics = [
+      v for v in self.untrained if v.dtype.is_floating and id(v) not in frozen
+    ]
     self.optimizer = make_optimizer(
       config.optimizer,
       self.parameters,
       kernels=tricks.kernel_mask(model),
       decayed=self.decayed,
+      rate_multipliers=fine_tuning.rate_multipliers(
+        model,
+        layer_decay=config.optimizer.layer_decay,
+        head_learning_rate_multiplier=(
+          config.optimizer.head_learning_rate_multiplier
+        ),
+      ),
     )
     averaged = self.averaged if config.regularization.ema_decay else []
     self.averages = [_copy(v) for v in averaged]
+    self.followed = [
+      (average, variable)
+      for average, variable in zip(self.averages, averaged)
+      if id(variable) not in frozen
+    ]
     half = config.precision.precision == "mixed_float16"
     self.loss_scale = tricks.LossScale() if half else None
     self.window = MetricWindow()
@@ -118,7 +136,8 @@ class TrainState:
   @property
   def averaged(self) -> list[tf.Variable]:
     """The variables that `averages` follows, in its order."""
-    return self.parameters + self.statistics
+    floating = [v for v in self.untrained if v.dtype.is_floating]
+    return self.parameters + floating
 
   def remedy_left(self) -> tf.Tensor:
     """Returns whether a smaller loss scale may make the gradient finite."""
@@ -160,6 +179,12 @@ def _num_classes(model: tf.keras.Model) -> int:
       f"{shape}; wrap a subclassed model as tf.keras.Model(x, model(x))"
     )
   return int(shape[1])
+
+
+def _frozen(model: tf.keras.Model) -> list[Any]:
+  """Returns the variables of the layers that are set not to be trained."""
+  layers = keras_compat.flat_layers(model)
+  return [v for layer in layers if not layer.trainable for v in layer.variables]
 
 
 def _copy(variable: tf.Variable) -> tf.Variable:

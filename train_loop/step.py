@@ -270,7 +270,7 @@ def apply_gradients(
   state.optimizer.apply(gradients, learning_rate=learning_rate, step=step)
   if state.averages:
     decay = tricks.ema_decay_at(step, config.regularization.ema_decay)
-    for average, variable in zip(state.averages, state.averaged):
+    for average, variable in state.followed:
       average.assign(tricks.ema(average, variable, decay=decay))
 
 

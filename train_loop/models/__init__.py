@@ -29,6 +29,8 @@ def build_model(
   mean: Sequence[float],
   std: Sequence[float],
   stochastic_depth: float = 0.0,
+  padding: str = "same",
+  freeze: Sequence[str] = (),
   dtype: str | None = None,
 ) -> tf.keras.Model:
   """Builds a network by its name, from raw pixels to logits.
@@ -44,6 +46,10 @@ def build_model(
     std: Standard deviation of each channel, > 0, in the same units.
     stochastic_depth: Drop probability of the last residual block, in [0, 1);
       it rises linearly from the first block on. 0 drops nothing.
+    padding: "same"; or "symmetric", for ImageNet ResNets with weights that
+      PyTorch trained.
+    freeze: Beginnings of names of layers that are not trained, or
+      "all_but_head".
     dtype: Keras dtype policy of the layers, such as "mixed_bfloat16"; None is
       the global policy. Logits are float32 under every policy.
 
@@ -58,7 +64,7 @@ def build_model(
   Reference: He et al. 2018 (arXiv 1812.01187), section 4.
   """
   # Imported here, because whoever only wants the names needs no TensorFlow.
-  from train_loop.models import layers
+  from train_loop.models import fine_tuning, layers
   from train_loop.models.compact_resnet import compact_resnet
   from train_loop.models.resnet import resnet
   from train_loop.models.small_resnet import small_resnet
@@ -71,13 +77,25 @@ def build_model(
     "stochastic_depth": stochastic_depth,
     "dtype": dtype,
   }
+  if padding != "same" and model not in names.RESNETS:
+    raise ValueError(f"padding must be 'same' for {model}, got {padding!r}")
   if model in names.COMPACT_RESNETS:
     layers.check_variant(model_variant)
     depth, width = names.COMPACT_RESNETS[model]
-    return compact_resnet(depth, width, **arguments)
-  arguments["model_variant"] = model_variant
-  if model in names.RESNETS:
-    return resnet(names.RESNETS[model], **arguments)
-  if model in names.SMALL_RESNETS:
-    return small_resnet(names.SMALL_RESNETS[model], **arguments)
-  raise ValueError(f"model must be one of {', '.join(MODELS)}; got {model!r}")
+    built = compact_resnet(depth, width, **arguments)
+  elif model in names.RESNETS:
+    built = resnet(
+      names.RESNETS[model],
+      model_variant=model_variant,
+      padding=padding,
+      **arguments,
+    )
+  elif model in names.SMALL_RESNETS:
+    built = small_resnet(
+      names.SMALL_RESNETS[model], model_variant=model_variant, **arguments
+    )
+  else:
+    raise ValueError(f"model must be one of {', '.join(MODELS)}; got {model!r}")
+  if freeze:
+    fine_tuning.freeze(built, freeze)
+  return built

@@ -13,6 +13,9 @@ from train_loop.models.stochastic_depth_layer import StochasticDepth
 
 # He et al. 2018, figure 2, and "a", the network before its tweaks.
 VARIANTS: tuple[str, ...] = ("a", "b", "c", "d")
+# Where a strided convolution pads an image of even sides: TensorFlow's "same"
+# only after the last pixel; PyTorch, "symmetric", as much before the first.
+PADDINGS: tuple[str, ...] = ("same", "symmetric")
 
 
 def check_variant(model_variant: str) -> None:
@@ -21,6 +24,14 @@ def check_variant(model_variant: str) -> None:
     raise ValueError(
       f"model_variant must be one of {', '.join(VARIANTS)}; got "
       f"{model_variant!r}"
+    )
+
+
+def check_padding(padding: str) -> None:
+  """Raises ValueError unless `padding` is one of `PADDINGS`."""
+  if padding not in PADDINGS:
+    raise ValueError(
+      f"padding must be one of {', '.join(PADDINGS)}; got {padding!r}"
     )
 
 
@@ -78,6 +89,7 @@ def conv_bn(
   strides: int = 1,
   names: tuple[str, str],
   activation: str | None = None,
+  padding: str = "same",
   dtype: str | None = None,
 ) -> tf.Tensor:
   """Convolution without a bias, BatchNorm, and a ReLU if asked for.
@@ -89,19 +101,25 @@ def conv_bn(
     strides: Step of the convolution in both directions.
     names: Of the convolution and of the BatchNorm.
     activation: Name of the ReLU layer; None is none.
+    padding: One of `PADDINGS`; they differ for a stride > 1 alone.
     dtype: Keras dtype policy of the layers; None is the global policy.
 
   Returns:
     [batch, ceil(height / strides), ceil(width / strides), filters].
   """
   conv_name, bn_name = names
-  # "same", never explicit padding: oneDNN has no backward pass for the latter,
-  # and TensorFlow's own takes twice as long.
+  # Never the convolution's own explicit padding: oneDNN has no backward pass
+  # for it, and TensorFlow's takes twice as long.
+  symmetric = padding == "symmetric" and strides > 1 and kernel_size > 1
+  if symmetric:
+    inputs = tf.keras.layers.ZeroPadding2D(
+      kernel_size // 2, dtype=dtype, name=f"{conv_name}_pad"
+    )(inputs)
   outputs = tf.keras.layers.Conv2D(
     filters,
     kernel_size,
     strides=strides,
-    padding="same",
+    padding="valid" if symmetric else "same",
     use_bias=False,
     kernel_initializer="glorot_uniform",
     dtype=dtype,
@@ -118,6 +136,7 @@ def stem(
   convolutions: Sequence[tuple[int, int]],
   *,
   strides: int = 1,
+  padding: str = "same",
   dtype: str | None = None,
 ) -> tf.Tensor:
   """A network's first convolutions, each with BatchNorm and a ReLU.
@@ -126,6 +145,7 @@ def stem(
     images: [batch, height, width, channels], symbolic.
     convolutions: Output channels and side of the square kernel, of each.
     strides: Step of the first convolution; the others take every pixel.
+    padding: As of `conv_bn`.
     dtype: Keras dtype policy of the layers; None is the global policy.
 
   Returns:
@@ -140,6 +160,7 @@ def stem(
       strides=strides if index == 1 else 1,
       names=(f"stem_conv{index}", f"stem_bn{index}"),
       activation=f"stem_relu{index}",
+      padding=padding,
       dtype=dtype,
     )
   return features
@@ -158,6 +179,7 @@ def basic_branch(
   *,
   strides: int,
   name: str,
+  padding: str = "same",
   dtype: str | None = None,
 ) -> tf.Tensor:
   """The residual branch of a basic block: two 3x3 convolutions.
@@ -169,6 +191,7 @@ def basic_branch(
     filters: Number of output channels.
     strides: Step of the first convolution.
     name: Begins the name of every layer.
+    padding: As of `conv_bn`.
     dtype: Keras dtype policy of the layers; None is the global policy.
 
   Returns:
@@ -181,6 +204,7 @@ def basic_branch(
     strides=strides,
     names=(f"{name}_conv1", f"{name}_bn1"),
     activation=f"{name}_relu1",
+    padding=padding,
     dtype=dtype,
   )
   return conv_bn(
@@ -226,6 +250,7 @@ def basic_block(
   model_variant: str,
   name: str,
   dtype: str | None,
+  padding: str = "same",
   drop_probability: float = 0.0,
 ) -> tf.Tensor:
   """A residual block of two 3x3 convolutions, with its shortcut.
@@ -237,13 +262,14 @@ def basic_block(
     model_variant: As `shortcut` takes it.
     name: Begins the name of every layer.
     dtype: Keras dtype policy of the layers; None is the global policy.
+    padding: As of `conv_bn`.
     drop_probability: Of the branch in training, in [0, 1).
 
   Returns:
     [batch, ceil(height / strides), ceil(width / strides), filters].
   """
   branch = basic_branch(
-    inputs, filters, strides=strides, name=name, dtype=dtype
+    inputs, filters, strides=strides, name=name, padding=padding, dtype=dtype
   )
   residual = shortcut(
     inputs,

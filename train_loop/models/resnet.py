@@ -48,6 +48,7 @@ def resnet(
   mean: Sequence[float] = IMAGENET_MEAN,
   std: Sequence[float] = IMAGENET_STD,
   stochastic_depth: float = 0.0,
+  padding: str = "same",
   dtype: str | None = None,
 ) -> tf.keras.Model:
   """Builds a ResNet of four stages.
@@ -61,6 +62,7 @@ def resnet(
     std: Standard deviation of each channel, > 0, in the same units.
     stochastic_depth: Drop probability of the last residual block, in [0, 1);
       it rises linearly from the first block on. 0 drops nothing.
+    padding: "same", or "symmetric" for weights that PyTorch trained.
     dtype: Keras dtype policy of the layers; None is the global policy.
 
   Returns:
@@ -78,9 +80,10 @@ def resnet(
       f"depth must be one of {', '.join(map(str, STAGE_BLOCKS))}; got {depth}"
     )
   layers.check_variant(model_variant)
+  layers.check_padding(padding)
   block = layers.basic_block if depth < 50 else _bottleneck_block
   pixels, images = layers.pixel_input(input_shape, mean=mean, std=std)
-  features = _stem(images, model_variant, dtype)
+  features = _stem(images, model_variant, padding, dtype)
   drops = iter(
     tricks.drop_probabilities(
       sum(STAGE_BLOCKS[depth]), stochastic_depth=stochastic_depth
@@ -95,6 +98,7 @@ def resnet(
         model_variant=model_variant,
         name=f"stage{stage}_block{index}",
         dtype=dtype,
+        padding=padding,
         drop_probability=next(drops),
       )
   logits = layers.classifier(features, num_classes, dtype=dtype)
@@ -102,14 +106,16 @@ def resnet(
 
 
 def _stem(
-  images: tf.Tensor, model_variant: str, dtype: str | None
+  images: tf.Tensor, model_variant: str, padding: str, dtype: str | None
 ) -> tf.Tensor:
   """Quarters height and width: a strided convolution, then max pooling."""
   if model_variant in ("a", "b"):
     convolutions = [(64, 7)]
   else:
     convolutions = [(32, 3), (32, 3), (64, 3)]
-  features = layers.stem(images, convolutions, strides=2, dtype=dtype)
+  features = layers.stem(
+    images, convolutions, strides=2, padding=padding, dtype=dtype
+  )
   # After a ReLU, padding with zeros is padding with what no maximum exceeds.
   features = tf.keras.layers.ZeroPadding2D(
     1, dtype=dtype, name="stem_pool_pad"
@@ -127,6 +133,7 @@ def _bottleneck_block(
   model_variant: str,
   name: str,
   dtype: str | None,
+  padding: str,
   drop_probability: float,
 ) -> tf.Tensor:
   """1x1, 3x3 and 1x1 convolutions; four times `filters` channels come out."""
@@ -144,6 +151,7 @@ def _bottleneck_block(
       strides=step,
       names=(f"{name}_conv{index}", f"{name}_bn{index}"),
       activation=f"{name}_relu{index}" if index < 3 else None,
+      padding=padding,
       dtype=dtype,
     )
   shortcut = layers.shortcut(
