@@ -71,8 +71,10 @@ def evaluate(
   dataset: tf.data.Dataset,
   config: config_lib.TrainConfig,
   workdir: str | os.PathLike[str],
+  *,
+  checkpoint: str = checkpoints.LATEST,
 ) -> dict[str, float]:
-  """Evaluates the latest checkpoint of a run, and changes nothing in it.
+  """Evaluates a checkpoint of a run, and changes nothing in it.
 
   Args:
     model: the run's network; it gets the run's weights, averaged if the run
@@ -80,6 +82,7 @@ def evaluate(
     dataset: batches of `image` and `label`, of any sizes, one epoch.
     config: the run's hyperparameters.
     workdir: the run's folder.
+    checkpoint: "latest" or "best", as `checkpoints.restore_model` takes it.
 
   Returns:
     `eval_loss`, `eval_top1`, `eval_top5` and `eval_examples`.
@@ -89,7 +92,7 @@ def evaluate(
       no examples.
     InputFailed: TensorFlow met an error in the input.
   """
-  checkpoints.restore_model(model, workdir)
+  checkpoints.restore_model(model, workdir, checkpoint=checkpoint)
   with input_failures(range(0)):
     return make_evaluate(model, dataset, config)()
 

@@ -256,7 +256,8 @@ def _evaluate(
     results = evaluate()
   seconds = round(time.perf_counter() - start, 3)
   reporter.evaluation({**place, **results, "eval_seconds": seconds})
-  if results["eval_top1"] > float(state.best_top1.numpy()):
+  # In float32, as it is kept: an equal result is no better.
+  if np.float32(results["eval_top1"]) > state.best_top1.numpy():
     state.best_top1.assign(results["eval_top1"])
     saver.save_best()
 

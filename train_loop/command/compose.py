@@ -234,6 +234,7 @@ def build(
       "choice": dataclasses.asdict(chosen),
       **({"preflight": list(map(trial_cache.as_row, tried))} if tried else {}),
       "network": network,
+      "image_shape": inputs.image_shape,
       "data": _data_card(inputs),
       "teacher_sha256": trained_model.teacher_sha256(teacher),
     },

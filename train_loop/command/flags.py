@@ -49,6 +49,7 @@ FREE_FLAGS = (
   "workdir",
   "recipe",
   "mode",
+  "checkpoint",
   "data_dir",
   "labels",
   "teacher",
@@ -62,6 +63,8 @@ FREE_FLAGS = (
   "checkpoint_every_steps",
   "keep_checkpoints",
 )
+# Flags that are no part of a run, but say what one start does.
+_OF_A_START = ("workdir", "mode", "checkpoint")
 # Flags that --mode=eval may change: only an evaluation depends on them.
 EVAL_FLAGS = ("flip_tta",)
 
@@ -253,7 +256,7 @@ def adopt(saved: Mapping[str, Any], values: Values) -> None:
   """
   for name in names():
     flag = values[name]
-    if name not in saved or flag.present or name in ("workdir", "mode"):
+    if name not in saved or flag.present or name in _OF_A_START:
       continue
     value = "" if saved[name] is None else saved[name]
     try:

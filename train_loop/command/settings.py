@@ -11,6 +11,7 @@ import stat
 from collections.abc import Sequence
 
 from train_loop.fields import ConfigError, check, refused, setting
+from train_loop.workdir.run_card import CHECKPOINTS
 
 MODES = ("train_and_eval", "train", "eval", "check_data", "convert", "schedule")
 # More epochs than anybody trains, and few enough to count their steps.
@@ -40,6 +41,12 @@ class RunSettings:
     "workdir too; convert: write the data as TFRecord files to output_dir; "
     "schedule: write the learning rate of each step to workdir as a table and "
     "a picture, without training.",
+  )
+  checkpoint: str = setting(
+    "latest",
+    choices=CHECKPOINTS,
+    help="Which checkpoint of the run in workdir mode eval takes: the latest, "
+    "or that of the best evaluation. Training goes on from the latest.",
   )
   output_dir: str = setting(
     "", path=True, help="The new folder that mode convert writes."

@@ -1,19 +1,154 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The network of a finished run or of a Keras file: the teacher."""
+"""The network of a run, and the teacher: that of a run or of a Keras file."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from train_loop.command import flags
 from train_loop.failures import first_line
 from train_loop.fields import ConfigError
 from train_loop.workdir import run_card
 
 if TYPE_CHECKING:
   import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+  """The network of a run, and what it must be given and gives.
+
+  Attributes:
+    model: from raw pixels [batch, height, width, channels], 0..255, to logits
+      [batch, num_classes] float32; with averaged weights if the run averages
+      them.
+    card: the run's.
+    flags: the run's, by name; a flag that its build did not have is at its
+      default.
+    class_names: one for each class.
+    image_shape: height, width and channels of the images in evaluation.
+  """
+
+  model: tf.keras.Model
+  card: dict[str, Any]
+  flags: dict[str, Any]
+  class_names: tuple[str, ...]
+  image_shape: tuple[int, int, int]
+
+  @property
+  def image_size(self) -> int:
+    """Height and width of the images in evaluation.
+
+    Raises:
+      ConfigError: the run's images are arrays that are not square.
+    """
+    height, width, _ = self.image_shape
+    if height != width:
+      raise ConfigError(
+        "workdir must hold a run on square images, to which image files can "
+        f"be cut, got one on {height}x{width}"
+      )
+    return height
+
+  @property
+  def eval_resize(self) -> int:
+    """As `data.images.decode.central_crop` takes it."""
+    return int(self.flags["eval_resize"])
+
+  @property
+  def flip_tta(self) -> bool:
+    """Whether the run's evaluation averages over images and their mirrors."""
+    return bool(self.flags["flip_tta"])
+
+
+def require_card(workdir: str | os.PathLike[str]) -> dict[str, Any]:
+  """Returns the card of a run of the command.
+
+  Args:
+    workdir: the run's folder.
+
+  Raises:
+    ConfigError: there is none, or it is a run of a program of its own.
+  """
+  card = run_card.read(workdir)
+  # A library's run has no flags, and does not name its network.
+  if card is None or not {"flags", "choice", "network"} <= set(card):
+    raise ConfigError(
+      f"workdir must hold a run of this command, got {os.fspath(workdir)!r}"
+    )
+  return card
+
+
+def load(
+  workdir: str | os.PathLike[str],
+  *,
+  checkpoint: str = run_card.CHECKPOINTS[0],
+  dtype: str = "float32",
+) -> TrainedModel:
+  """Loads the network of a run of the command; needs no data.
+
+  Args:
+    workdir: the run's folder.
+    checkpoint: "latest" or "best", as `checkpoints.restore_model` takes it.
+    dtype: the Keras dtype policy that the network computes in;
+      `card["choice"]["precision"]` is that of the run.
+
+  Returns:
+    The network and its description.
+
+  Raises:
+    ConfigError: workdir holds no run of the command, or no such checkpoint.
+  """
+  card = require_card(workdir)
+
+  from train_loop import models
+  from train_loop.workdir import checkpoints
+
+  model = models.build_model(**card["network"], dtype=dtype)
+  checkpoints.restore_model(model, workdir, checkpoint=checkpoint)
+  saved = {**flags.as_dict(flags.parse()), **card["flags"]}
+  return TrainedModel(
+    model=model,
+    card=card,
+    flags=saved,
+    class_names=_class_names(card),
+    image_shape=_image_shape(card, saved),
+  )
+
+
+def _class_names(card: dict[str, Any]) -> tuple[str, ...]:
+  """Returns the names of the classes; numbers if an older card has none."""
+  count = card["network"]["num_classes"]
+  names = run_card.class_names(card) or list(map(str, range(count)))
+  if len(names) != count:
+    raise ConfigError(
+      f"run_card.json must name {count} classes, got {len(names)}"
+    )
+  return tuple(map(str, names))
+
+
+def _image_shape(
+  card: dict[str, Any], saved: dict[str, Any]
+) -> tuple[int, int, int]:
+  """Returns the shape of the images in evaluation.
+
+  Cards of older builds do not have it: they have the network's, which is open
+  if the images grow; the last of their sizes is then that of square images.
+  """
+  if "image_shape" in card:
+    return tuple(card["image_shape"])
+  *sides, channels = card["network"]["input_shape"]
+  if None in sides:
+    size = (
+      saved["image_size"] or card["settings"]["progressive_image_sizes"][-1][0]
+    )
+    sides = [size, size]
+  return (*sides, channels)
 
 
 def require_teacher(teacher: str) -> dict[str, Any] | None:

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from train_loop.command import compose, flags, terminal
+from train_loop.command import compose, flags, terminal, trained_model
 from train_loop.failures import InputFailed
-from train_loop.fields import ConfigError
 from train_loop.workdir import run_card
 
 
@@ -26,11 +25,7 @@ def run(values: flags.Values) -> int:
   """
   flags.require_workdir(values)
   workdir = values.workdir
-  card = run_card.read(workdir)
-  if card is None or "flags" not in card:  # A library's run has no flags.
-    raise ConfigError(
-      f"workdir must hold a run of this command, got {workdir!r}"
-    )
+  card = trained_model.require_card(workdir)
   flags.adopt(card["flags"], values)
   # An evaluation has no use of the teacher, which may be gone.
   values["teacher"].value = ""
@@ -44,7 +39,11 @@ def run(values: flags.Values) -> int:
 
   try:
     results = evaluation.evaluate(
-      parts.model, parts.inputs.eval_dataset(), parts.config, workdir
+      parts.model,
+      parts.inputs.eval_dataset(),
+      parts.config,
+      workdir,
+      checkpoint=values.checkpoint,
     )
   except InputFailed as error:
     raise parts.inputs.bad_image(error.steps) or error from error

@@ -12,7 +12,7 @@ from absl import logging
 
 from train_loop.command import compose, flags, signals, terminal
 from train_loop.failures import DIVERGED, Diverged, InputFailed, Stopped
-from train_loop.fields import ConfigError
+from train_loop.fields import ConfigError, refused
 from train_loop.workdir import run_card
 
 # Below this number of examples the defaults, which are ImageNet's, do badly.
@@ -35,6 +35,8 @@ def run(values: flags.Values) -> int:
   """
   flags.require_workdir(values)
   workdir = values.workdir
+  if values.checkpoint != run_card.CHECKPOINTS[0]:
+    raise refused("checkpoint", values.checkpoint, "latest in training")
   card = run_card.read(workdir) or {}
   if card:
     _continue(values, card)

@@ -23,13 +23,14 @@ import tensorflow as tf
 from absl import logging
 
 from train_loop.failures import first_line
-from train_loop.fields import ConfigError
+from train_loop.fields import ConfigError, refused
 from train_loop.state import TrainState
+from train_loop.workdir.run_card import CHECKPOINTS
 from train_loop.workdir.writing import writing
 from tricks import keras_compat
 
 DIRECTORY = "checkpoints"
-BEST = "best"
+LATEST, BEST = CHECKPOINTS
 
 _FILE_NAME = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
 
@@ -99,18 +100,23 @@ def restore_model(
   workdir: str | os.PathLike[str],
   *,
   averaged: bool = True,
+  checkpoint: str = LATEST,
 ) -> None:
-  """Gives a model the weights of the newest checkpoint that can be read.
+  """Gives a model the weights of a run's checkpoint.
 
   Args:
     model: the run's network.
     workdir: the run's folder.
     averaged: take the averaged weights, if the run averages them.
+    checkpoint: "latest", the newest that can be read; or "best", that of the
+      best evaluation.
 
   Raises:
-    ConfigError: there is no checkpoint that can be read, or it is of another
-      network.
+    ConfigError: there is no such checkpoint that can be read, or it is of
+      another network.
   """
+  if checkpoint not in CHECKPOINTS:
+    raise refused("checkpoint", checkpoint, f"one of {', '.join(CHECKPOINTS)}")
   parameters = keras_compat.tf_variables(model.trainable_variables)
   untrained = keras_compat.tf_variables(model.non_trainable_variables)
   weights = {"parameters": parameters, "untrained": untrained}
@@ -121,7 +127,14 @@ def restore_model(
     if averaged and _holds(path, "averages"):
       _restore({"averages": parameters + statistics}, path)
 
-  if not _restore_newest(pathlib.Path(workdir) / DIRECTORY, restore):
+  folder = pathlib.Path(workdir) / DIRECTORY
+  if checkpoint == BEST:
+    if not _restore_newest(folder / BEST, restore, "take --checkpoint=latest"):
+      raise ConfigError(
+        "checkpoint must be latest for a run that was not evaluated while it "
+        f"trained, got 'best' for {os.fspath(workdir)}"
+      )
+  elif not _restore_newest(folder, restore):
     raise ConfigError(f"workdir must hold a checkpoint, got {workdir}")
 
 
@@ -175,7 +188,9 @@ def _steps(folder: pathlib.Path) -> list[int]:
 
 
 def _restore_newest(
-  folder: pathlib.Path, restore: Callable[[str], None]
+  folder: pathlib.Path,
+  restore: Callable[[str], None],
+  remedy: str = "remove the folder to start anew, or take another workdir",
 ) -> bool:
   """Calls `restore` with the newest checkpoint, or an older if it is damaged.
 
@@ -191,10 +206,7 @@ def _restore_newest(
       continue
     return True
   if steps:
-    raise ConfigError(
-      f"no checkpoint in {folder} can be read: remove the folder to start "
-      "anew, or take another workdir"
-    )
+    raise ConfigError(f"no checkpoint in {folder} can be read: {remedy}")
   return False
 
 

@@ -25,6 +25,10 @@ from train_loop.workdir.writing import write_atomically
 
 FILE_NAME = "run_card.json"
 
+# The checkpoints of a run that can be asked for: the newest, and that of the
+# best evaluation.
+CHECKPOINTS = ("latest", "best")
+
 # Settings that may change when a run is continued: they change no result.
 FREE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "steps_per_loop")
 
@@ -53,6 +57,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
   "network.mean": (list,),
   "network.std": (list,),
   "network.stochastic_depth": (*_NUMBER, _ABSENT),
+  "image_shape": (list, _ABSENT),
+  "data.class_names": (list, type(None), _ABSENT),
 }
 # What `final` holds if the run is finished: without evaluation, or with it.
 _FINAL: dict[str, tuple[type, ...]] = {
