@@ -272,6 +272,12 @@ class RegularizationConfig:
     open_low=True,
     help="Temperature of distillation, if there is a teacher.",
   )
+  auxiliary_weight: float = setting(
+    0.0,
+    low=0.0,
+    help="Weight of the loss of a network's auxiliary head, which "
+    "keras:InceptionV3 gets if it is above 0; 0.4 is usual. 0 is off.",
+  )
   ema_decay: float = setting(
     0.0,
     low=0.0,

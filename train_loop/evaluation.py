@@ -13,6 +13,7 @@ from train_loop import batches as batches_lib
 from train_loop import config as config_lib
 from train_loop.config import ConfigError
 from train_loop.failures import input_failures
+from train_loop.models import auxiliary
 from train_loop.state import TrainState
 from train_loop.step import EVAL_SUMS, Batch, Metrics, eval_step
 from train_loop.workdir import checkpoints
@@ -26,7 +27,8 @@ def make_evaluate(
   """Returns `evaluate()`, exact over every example of `dataset`.
 
   Args:
-    model: from images to logits; `evaluate` uses its weights at that time.
+    model: from images to logits; `evaluate` uses its weights at that time, and
+      no auxiliary head.
     dataset: batches of `image` and `label`, of any sizes.
     config: the hyperparameters.
 
@@ -34,6 +36,7 @@ def make_evaluate(
     A function that returns the means `eval_loss`, `eval_top1` and `eval_top5`,
     and the number `eval_examples`; it raises a ConfigError if there are none.
   """
+  model = auxiliary.main_output(model)
   strategy = tf.distribute.get_strategy()
   batches = strategy.experimental_distribute_dataset(
     batches_lib.padded_batches(dataset, config.loop.global_batch_size)

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import tricks
 from train_loop import config as config_lib
-from train_loop.models import fine_tuning
+from train_loop.models import auxiliary, fine_tuning
 from train_loop.optimizer import make_optimizer
 from tricks import keras_compat
 
@@ -73,7 +73,8 @@ class TrainState:
   then mirrored, and each replica writes the same value to its own copy.
 
   Attributes:
-    model: the Keras model, from images to logits.
+    model: the Keras model, from images to logits; if auxiliary_weight is above
+      0, to a list of logits and the auxiliary heads' logits.
     num_classes: the width of the logits.
     step: int64, the 0-based step that comes next.
     parameters: the trainable `tf.Variable`s, in the model's order.
@@ -96,7 +97,8 @@ class TrainState:
     self, model: tf.keras.Model, config: config_lib.TrainConfig
   ) -> None:
     self.model = model
-    self.num_classes = _num_classes(model)
+    self.num_classes = _num_classes(auxiliary.main_output(model))
+    _require_auxiliary_head(model, config.regularization.auxiliary_weight)
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
     self.parameters = keras_compat.tf_variables(model.trainable_variables)
     self.decayed = tricks.decay_mask(
@@ -185,6 +187,16 @@ def _frozen(model: tf.keras.Model) -> list[Any]:
   """Returns the variables of the layers that are set not to be trained."""
   layers = keras_compat.flat_layers(model)
   return [v for layer in layers if not layer.trainable for v in layer.variables]
+
+
+def _require_auxiliary_head(model: tf.keras.Model, weight: float) -> None:
+  """Raises unless there is an auxiliary head exactly if it is weighed."""
+  heads = len(getattr(model, "outputs", None) or [None]) - 1
+  if bool(heads) != bool(weight):
+    raise config_lib.ConfigError(
+      "auxiliary_weight must be above 0 if the model has outputs besides its "
+      f"logits, and only then (it has {heads}), got {weight:g}"
+    )
 
 
 def _copy(variable: tf.Variable) -> tf.Variable:

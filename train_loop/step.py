@@ -217,8 +217,16 @@ def loss_gradients(
     As `accumulated_gradients`.
   """
   with tf.GradientTape() as tape:
-    logits = tf.cast(state.model(images, training=True), tf.float32)
+    logits, *auxiliary = [
+      tf.cast(output, tf.float32)
+      for output in tf.nest.flatten(state.model(images, training=True))
+    ]
     losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+    for side_logits in auxiliary:  # None, unless auxiliary_weight is above 0.
+      losses += (
+        config.regularization.auxiliary_weight
+        * tf.nn.softmax_cross_entropy_with_logits(targets, side_logits)
+      )
     if teacher is not None:
       losses += tricks.distillation_loss(
         logits,
