@@ -114,14 +114,14 @@ def test_a_run_starts_without_what_keras_draws_with():
 
 
 def test_what_tensorflow_prints_while_it_starts_is_shown_if_it_fails(capfd):
-  with machine._stderr_of_success(hidden=True):
+  with machine.stderr_of_success(hidden=True):
     os.write(2, b"a notice\n")
   assert capfd.readouterr().err == ""
-  with pytest.raises(ImportError), machine._stderr_of_success(hidden=True):
+  with pytest.raises(ImportError), machine.stderr_of_success(hidden=True):
     os.write(2, b"no such library\n")
     raise ImportError
   assert capfd.readouterr().err == "no such library\n"
-  with machine._stderr_of_success(hidden=False):
+  with machine.stderr_of_success(hidden=False):
     os.write(2, b"a notice\n")
   assert capfd.readouterr().err == "a notice\n"
 

@@ -52,17 +52,20 @@ def import_tensorflow(*, onednn: bool) -> None:
   if quiet:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
   # Keras 3 would import it, for its plots: a tenth of a run's start.
-  with _hidden("matplotlib"), _stderr_of_success(hidden=quiet):
+  with _hidden("matplotlib"), stderr_of_success(hidden=quiet):
     import tensorflow as tf
 
   tf.get_logger().setLevel("ERROR")
 
 
 @contextlib.contextmanager
-def _stderr_of_success(*, hidden: bool) -> Iterator[None]:
+def stderr_of_success(
+  *, hidden: bool = True, show_errors: bool = True
+) -> Iterator[None]:
   """Hides what C++ code writes to the error stream, unless Python raises.
 
-  TensorFlow writes notices when it is imported, whatever its log level is.
+  TensorFlow writes notices when it is imported, whatever its log level is; so
+  do its converters.
   """
   if not hidden:
     yield
@@ -74,8 +77,9 @@ def _stderr_of_success(*, hidden: bool) -> Iterator[None]:
     try:
       yield
     except Exception:
-      written.seek(0)
-      os.write(stderr, written.read())
+      if show_errors:
+        written.seek(0)
+        os.write(stderr, written.read())
       raise
     finally:
       os.dup2(stderr, 2)

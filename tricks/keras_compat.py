@@ -119,6 +119,21 @@ def is_batch_norm(layer: Layer) -> bool:
   return all(hasattr(layer, name) for name in _BATCH_NORM_ATTRIBUTES)
 
 
+def flip(images: Any, *, axis: int) -> Any:
+  """Reverses an axis of a symbolic tensor, by an operation that can be saved.
+
+  Args:
+    images: a Keras tensor.
+    axis: the axis, counted with that of the batch.
+
+  Returns:
+    A Keras tensor of the same shape.
+  """
+  if hasattr(tf.keras, "ops"):
+    return tf.keras.ops.flip(images, axis=axis)
+  return tf.reverse(images, [axis])
+
+
 def is_functional(layer: Layer) -> bool:
   """Returns whether a layer is a model whose graph of layers is known.
 

@@ -24,6 +24,7 @@ PROGRAMS = {
   "check_data": "check_data",
   "convert": "convert",
   "schedule": "schedule",
+  "export": "export",
 }
 
 

@@ -54,6 +54,8 @@ FREE_FLAGS = (
   "labels",
   "teacher",
   "output_dir",
+  "export_format",
+  "quantize",
   "convert_resize",
   "cache",
   "input_threads",

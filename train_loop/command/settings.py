@@ -10,10 +10,19 @@ import os
 import stat
 from collections.abc import Sequence
 
+from train_loop.exporting.formats import FORMATS, QUANTIZATIONS
 from train_loop.fields import ConfigError, check, refused, setting
 from train_loop.workdir.run_card import CHECKPOINTS
 
-MODES = ("train_and_eval", "train", "eval", "check_data", "convert", "schedule")
+MODES = (
+  "train_and_eval",
+  "train",
+  "eval",
+  "check_data",
+  "convert",
+  "schedule",
+  "export",
+)
 # More epochs than anybody trains, and few enough to count their steps.
 MAX_EPOCHS = 1e6
 
@@ -40,16 +49,33 @@ class RunSettings:
     "workdir and change nothing; check_data: decode all images and report, in "
     "workdir too; convert: write the data as TFRecord files to output_dir; "
     "schedule: write the learning rate of each step to workdir as a table and "
-    "a picture, without training.",
+    "a picture, without training; export: write the run's network to "
+    "output_dir for programs that do not have train_loop.",
   )
   checkpoint: str = setting(
     "latest",
     choices=CHECKPOINTS,
-    help="Which checkpoint of the run in workdir mode eval takes: the latest, "
-    "or that of the best evaluation. Training goes on from the latest.",
+    help="Which checkpoint of the run in workdir modes eval and export take: "
+    "the latest, or that of the best evaluation. Training goes on from the "
+    "latest.",
   )
   output_dir: str = setting(
-    "", path=True, help="The new folder that mode convert writes."
+    "",
+    path=True,
+    help="The new folder that mode convert writes; and the new file or folder "
+    "that mode export writes.",
+  )
+  export_format: str = setting(
+    "saved_model",
+    choices=tuple(FORMATS),
+    help="What mode export writes: a SavedModel, or a file for Keras, "
+    "onnxruntime or LiteRT (TensorFlow Lite).",
+  )
+  quantize: str = setting(
+    "none",
+    choices=QUANTIZATIONS,
+    help="In what mode export writes numbers for LiteRT: float32; float16 "
+    "weights; or int8, with ranges from the training images.",
   )
   convert_resize: int = setting(
     0,
@@ -68,8 +94,9 @@ class RunSettings:
 
   def __post_init__(self) -> None:
     check(self)
-    for name in ("workdir", "output_dir"):
-      _require_folder_name(name, getattr(self, name))
+    _require_folder_name("workdir", self.workdir)
+    if self.mode != "export":  # Which writes files too, all of them new.
+      _require_folder_name("output_dir", self.output_dir)
 
 
 def _require_folder_name(name: str, path: str) -> None:

@@ -84,6 +84,25 @@ def require_card(workdir: str | os.PathLike[str]) -> dict[str, Any]:
   return card
 
 
+def adopt_flags(card: dict[str, Any], values: flags.Values) -> None:
+  """Gives every flag that the command line left out the run's value.
+
+  Args:
+    card: the run's.
+    values: the command line's; changed in place.
+
+  Raises:
+    ConfigError: a flag on which more than an evaluation depends differs.
+  """
+  flags.adopt(card["flags"], values)
+  # An evaluation has no use of the teacher, which may be gone.
+  values["teacher"].value = ""
+  asked = flags.comparable(flags.as_dict(values))
+  may_change = {name: asked[name] for name in flags.EVAL_FLAGS}
+  saved = flags.comparable(card["flags"])
+  run_card.require_same(values.workdir, {**saved, **may_change}, asked)
+
+
 def load(
   workdir: str | os.PathLike[str],
   *,

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from train_loop.command import compose, flags, terminal, trained_model
 from train_loop.failures import InputFailed
-from train_loop.workdir import run_card
 
 
 def run(values: flags.Values) -> int:
@@ -26,13 +25,7 @@ def run(values: flags.Values) -> int:
   flags.require_workdir(values)
   workdir = values.workdir
   card = trained_model.require_card(workdir)
-  flags.adopt(card["flags"], values)
-  # An evaluation has no use of the teacher, which may be gone.
-  values["teacher"].value = ""
-  asked = flags.comparable(flags.as_dict(values))
-  may_change = {name: asked[name] for name in flags.EVAL_FLAGS}
-  saved = flags.comparable(card["flags"])
-  run_card.require_same(workdir, {**saved, **may_change}, asked)
+  trained_model.adopt_flags(card, values)
   parts = compose.compose(values, card["choice"])
 
   from train_loop import evaluation

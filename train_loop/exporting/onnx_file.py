@@ -1,0 +1,36 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""An ONNX file, for onnxruntime and others."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+from train_loop.exporting.classifier import Classifier
+
+# What onnxruntime has read since 2021, and all that runs on phones reads.
+_OPSET = 15
+
+
+def write(classifier: Classifier, path: pathlib.Path) -> None:
+  """Writes an ONNX file: `images`, uint8, to `probabilities`.
+
+  The names of the classes are its metadata `class_names`, a list in JSON.
+
+  Args:
+    classifier: what is written.
+    path: the new file.
+  """
+  import onnx
+  import tf2onnx
+
+  function = classifier.function()
+  # from_keras does not know the models of Keras 3.
+  model, _ = tf2onnx.convert.from_function(
+    function, input_signature=function.input_signature, opset=_OPSET
+  )
+  names = json.dumps(list(classifier.class_names))
+  onnx.helper.set_model_props(model, {"class_names": names})
+  onnx.checker.check_model(model)
+  onnx.save(model, str(path))
