@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +21,7 @@ from data.reading import (
   mapped,
   on_host,
 )
-from data.sources.encoded import AnySource
+from data.sources.encoded import AnySource, EncodedSource, Files
 from data.sources.source import Source
 
 # Whole batches take memory, so fewer of them are prepared at a time.
@@ -167,6 +167,58 @@ def eval_dataset(
     input_threads=input_threads,
   )
   return _finished(examples.batch(batch_size), input_threads)
+
+
+def image_dataset(
+  paths: Sequence[str],
+  *,
+  batch_size: int,
+  image_size: int,
+  channels: int,
+  eval_resize: int = 0,
+  input_threads: int = 0,
+) -> tf.data.Dataset:
+  """Returns image files that have no labels, decoded as for evaluation.
+
+  Args:
+    paths: of the files, at least one.
+    batch_size: at least 1; the last batch may be smaller.
+    image_size: height and width of the result.
+    channels: 1 or 3.
+    eval_resize: as of `eval_dataset`.
+    input_threads: threads that prepare batches; 0 is one per core.
+
+  Returns:
+    Batches in the order of the files, without those that cannot be decoded:
+    {"image": [batch, image_size, image_size, channels] uint8, "label": [batch]
+    int32}, where the label is the index of the file.
+
+  Raises:
+    DataError: there is no file, or a size or channels is out of range.
+  """
+  source = EncodedSource(
+    Files(tuple(paths)),
+    np.zeros(len(paths), np.int32),
+    class_names=("",),
+    name="inputs",
+    channels=channels,
+  )
+  examples = decoded(
+    tf.data.Dataset.range(len(paths)).map(lambda index: {"index": index}),
+    source,
+    image_size=image_size,
+    eval_resize=eval_resize,
+    replace=False,
+    on_bad_image=None,
+    input_threads=input_threads,
+  )
+
+  def numbered(example: Batch) -> Batch:
+    label = tf.cast(example["index"], tf.int32)
+    return {"image": example["image"], "label": label}
+
+  good = examples.ignore_errors().map(numbered)
+  return _finished(good.batch(batch_size), input_threads)
 
 
 def _make_gather(source: Source) -> Callable[[Batch], Batch]:

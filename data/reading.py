@@ -128,7 +128,9 @@ def make_read(examples: Examples) -> Read:
     contents = on_host(examples.contents)
     return lambda index: tf.gather(contents, index)
   if isinstance(examples, Files):
-    paths = on_host(np.array(examples.paths, object))
+    # In bytes, for a name need not be UTF-8.
+    names = [os.fsencode(path) for path in examples.paths]
+    paths = on_host(np.array(names, object))
     return lambda index: tf.io.read_file(tf.gather(paths, index))
   shards = on_host(np.array(examples.shards, object))
   shard, offset = on_host(examples.shard), on_host(examples.offset)
@@ -199,6 +201,22 @@ def reason(error: tf.errors.OpError) -> str:
   for _ in range(2):  # "{{function_node ...}} ...", "... [Op:DecodeImage] ..."
     message = message.partition("}} ")[2] or message
   return message.partition(" [Op:")[0].strip()
+
+
+def why_bad(path: str, *, image_size: int, channels: int) -> str:
+  """Returns why an image file cannot be decoded, "" if it can; eager only.
+
+  Args:
+    path: of the file.
+    image_size: as of `decode.central_crop`.
+    channels: 1 or 3.
+  """
+  try:
+    contents = tf.io.read_file(os.fsencode(path))
+    decode.central_crop(contents, image_size=image_size, channels=channels)
+  except tf.errors.OpError as error:
+    return reason(error)
+  return ""
 
 
 def _make_load(

@@ -88,8 +88,12 @@ def test_decay_momentum_and_rate_are_those_of_addons(tfa, name):
   kernels = [v for v, d in zip(theirs.parameters, theirs.decayed) if d]
   batches = [tiny.batch(seed=seed) for seed in range(4)]
   for batch in batches:
-    inputs = step.mixed_batch(batch, theirs.step, tiny.NUM_CLASSES, config)
-    gradients, _ = step.accumulated_gradients(theirs, *inputs, config, None)
+    images, targets = step.mixed_batch(
+      batch, theirs.step, tiny.NUM_CLASSES, config
+    )
+    gradients, _ = step.accumulated_gradients(
+      theirs, (images,), targets, config, None
+    )
     optimizer.apply_gradients(
       zip(gradients, theirs.parameters), decay_var_list=kernels
     )

@@ -170,7 +170,7 @@ def test_values_that_do_not_fit_name_the_flag(argument, message):
     "--cache=tape",
     "--auto_augment=all",
     "--rand_augment_magnitude=11",
-    "--mode=predict",
+    "--mode=serve",
     "--precision=float16",
     "--jit_compile=maybe",
     "--onednn=maybe",

@@ -128,11 +128,11 @@ def test_micro_batches_sum_to_the_batch():
       tf.keras.Model(images, tf.keras.layers.Dense(tiny.NUM_CLASSES)(x / 255)),
       config,
     )
+    inputs, targets = step.mixed_batch(
+      tiny.batch(), state.step, tiny.NUM_CLASSES, config
+    )
     gradients, metrics = tf.function(step.accumulated_gradients)(
-      state,
-      *step.mixed_batch(tiny.batch(), state.step, tiny.NUM_CLASSES, config),
-      config,
-      None,
+      state, (inputs,), targets, config, None
     )
     results.append((gradients, metrics))
   (whole, whole_metrics), (summed, summed_metrics) = results
@@ -188,8 +188,12 @@ def test_regularizers_of_the_users_model_count_once_whatever_the_parts():
       "image": tf.zeros([32, *tiny.SHAPE]),
       "label": tf.zeros([32], tf.int32),
     }
-    inputs = step.mixed_batch(black, state.step, tiny.NUM_CLASSES, config)
-    found, _ = step.accumulated_gradients(state, *inputs, config, None)
+    inputs, targets = step.mixed_batch(
+      black, state.step, tiny.NUM_CLASSES, config
+    )
+    found, _ = step.accumulated_gradients(
+      state, (inputs,), targets, config, None
+    )
     gradients.append(found[0])
   # The gradient of 0.5 Σ w² at w = 1; black images give none of their own.
   np.testing.assert_allclose(gradients[0], 1.0)
@@ -340,11 +344,11 @@ def test_distillation_adds_the_teachers_term():
   config = tiny.config(distill_temperature=4.0)
   state = TrainState(tiny.model(), config)
   teacher = tiny.model(seed=7)
-  inputs = step.mixed_batch(tiny.batch(), state.step, 4, config)
-  _, alone = step.loss_gradients(state, *inputs, config, None)
-  _, both = step.loss_gradients(state, *inputs, config, teacher)
-  logits = state.model(inputs[0], training=True) / 4.0
-  soft = tf.nn.softmax(teacher(inputs[0]) / 4.0)
+  images, targets = step.mixed_batch(tiny.batch(), state.step, 4, config)
+  _, alone = step.loss_gradients(state, (images,), targets, config, None)
+  _, both = step.loss_gradients(state, (images,), targets, config, teacher)
+  logits = state.model(images, training=True) / 4.0
+  soft = tf.nn.softmax(teacher(images) / 4.0)
   term = tf.keras.losses.categorical_crossentropy(soft, logits, True)
   np.testing.assert_allclose(
     both["loss"] - alone["loss"], 16.0 * tf.reduce_mean(term), rtol=1e-4

@@ -20,6 +20,9 @@ from train_loop.state import TrainState
 
 Batch = dict[str, tf.Tensor]
 Metrics = dict[str, tf.Tensor]
+# Images as the network sees them and, if there is a teacher, as it sees them;
+# [replica batch, height, width, channels] each.
+Views = tuple[tf.Tensor, ...]
 Schedule = Callable[[Any], tf.Tensor]
 
 # Keeps AutoGraph off functions without Python control flow on tensors;
@@ -64,7 +67,9 @@ def train_step(
 
   # 1. Mixup or CutMix, with randomness from (seed, step) alone.
   images, targets = mixed_batch(batch, step, state.num_classes, config)
-  images = tricks.resized(images, image_size)
+  # A teacher would be wrong about small images: it sees them at full size.
+  sizes = (image_size,) if teacher is None else (image_size, None)
+  images = tuple(tricks.resized(images, size) for size in sizes)
 
   # 2, 3. Forward and backward, in micro-batches if asked.
   gradients, metrics = forward_backward(state, images, targets, config, teacher)
@@ -139,7 +144,7 @@ def mixed_batch(
 
 def forward_backward(
   state: TrainState,
-  images: tf.Tensor,
+  images: Views,
   targets: tf.Tensor,
   config: TrainConfig,
   teacher: tf.keras.Model | None,
@@ -149,9 +154,7 @@ def forward_backward(
   On one device `run_steps` compiles the whole step, and this with it.
   """
 
-  def run(
-    images: tf.Tensor, targets: tf.Tensor
-  ) -> tuple[list[tf.Tensor], Metrics]:
+  def run(images: Views, targets: tf.Tensor) -> tuple[list[tf.Tensor], Metrics]:
     return accumulated_gradients(state, images, targets, config, teacher)
 
   if config.precision.jit_compile:
@@ -161,7 +164,7 @@ def forward_backward(
 
 def accumulated_gradients(
   state: TrainState,
-  images: tf.Tensor,
+  images: Views,
   targets: tf.Tensor,
   config: TrainConfig,
   teacher: tf.keras.Model | None,
@@ -179,22 +182,23 @@ def accumulated_gradients(
   if parts == 1:
     return loss_gradients(state, images, targets, config, teacher)
   if config.optimizer.parallel_micro_batches:
+    views = zip(*(tf.split(view, parts) for view in images))
     terms = [
       loss_gradients(state, *part, config, teacher)
-      for part in zip(tf.split(images, parts), tf.split(targets, parts))
+      for part in zip(views, tf.split(targets, parts))
     ]
     return tf.nest.map_structure(lambda *values: tf.add_n(values), *terms)
 
-  def add_part(totals: Any, part: tuple[tf.Tensor, tf.Tensor]) -> Any:
+  def add_part(totals: Any, part: tuple[Views, tf.Tensor]) -> Any:
     terms = loss_gradients(state, *part, config, teacher)
     return tf.nest.map_structure(tf.add, totals, terms)
 
   zeros = [tf.zeros(v.shape, v.dtype) for v in state.parameters]
   return tf.foldl(
     add_part,
-    tuple(
-      tf.reshape(x, [parts, x.shape[0] // parts, *x.shape[1:]])
-      for x in (images, targets)
+    tf.nest.map_structure(
+      lambda x: tf.reshape(x, [parts, x.shape[0] // parts, *x.shape[1:]]),
+      (images, targets),
     ),
     initializer=(zeros, {"loss": tf.constant(0.0), "top1": tf.constant(0.0)}),
     parallel_iterations=1,
@@ -203,7 +207,7 @@ def accumulated_gradients(
 
 def loss_gradients(
   state: TrainState,
-  images: tf.Tensor,
+  images: Views,
   targets: tf.Tensor,
   config: TrainConfig,
   teacher: tf.keras.Model | None,
@@ -219,7 +223,7 @@ def loss_gradients(
   with tf.GradientTape() as tape:
     logits, *auxiliary = [
       tf.cast(output, tf.float32)
-      for output in tf.nest.flatten(state.model(images, training=True))
+      for output in tf.nest.flatten(state.model(images[0], training=True))
     ]
     losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
     for side_logits in auxiliary:  # None, unless auxiliary_weight is above 0.
@@ -230,7 +234,7 @@ def loss_gradients(
     if teacher is not None:
       losses += tricks.distillation_loss(
         logits,
-        tf.cast(teacher(images, training=False), tf.float32),
+        tf.cast(teacher(images[-1], training=False), tf.float32),
         temperature=config.regularization.distill_temperature,
       )
     loss = tf.reduce_sum(losses) / config.loop.global_batch_size
@@ -291,6 +295,36 @@ def assign_all(
     variable.assign(value)
 
 
+def eval_logits(
+  model: tf.keras.Model, images: tf.Tensor, config: TrainConfig
+) -> tf.Tensor:
+  """Returns the logits that evaluation and prediction judge images by.
+
+  Args:
+    model: from images to logits.
+    images: [batch, height, width, channels] uint8 or float.
+    config: the hyperparameters.
+
+  Returns:
+    [batch, num_classes] float32; with flip_tta the logarithms of probabilities.
+  """
+
+  def forward(images: tf.Tensor) -> tf.Tensor:
+    return tf.cast(model(images, training=False), tf.float32)
+
+  def predict(images: tf.Tensor) -> tf.Tensor:
+    if config.evaluation.flip_tta:
+      return tricks.flip_tta(forward, images)
+    return forward(images)
+
+  if config.precision.jit_compile:
+    predict = tf.function(predict, jit_compile=True)
+  # In as many parts as training, since each operation may use only its share of
+  # the cores.
+  parts = tf.split(tf.cast(images, tf.float32), config.optimizer.parts_at_once)
+  return tf.concat([predict(part) for part in parts], axis=0)
+
+
 def eval_step(
   model: tf.keras.Model, batch: Batch, config: TrainConfig
 ) -> Metrics:
@@ -307,23 +341,7 @@ def eval_step(
     smoothing), `top1`, `top5` (with fewer than five classes, top K), and
     `examples`.
   """
-
-  def forward(images: tf.Tensor) -> tf.Tensor:
-    return tf.cast(model(images, training=False), tf.float32)
-
-  def predict(images: tf.Tensor) -> tf.Tensor:
-    if config.evaluation.flip_tta:
-      return tricks.flip_tta(forward, images)
-    return forward(images)
-
-  if config.precision.jit_compile:
-    predict = tf.function(predict, jit_compile=True)
-  # In as many parts as training, since each operation may use only its share of
-  # the cores.
-  parts = tf.split(
-    tf.cast(batch["image"], tf.float32), config.optimizer.parts_at_once
-  )
-  logits = tf.concat([predict(part) for part in parts], axis=0)
+  logits = eval_logits(model, batch["image"], config)
   labels = tf.cast(batch["label"], tf.int32)
   ranked = tf.math.top_k(logits, k=min(5, logits.shape[1])).indices
   hits = tf.cast(tf.equal(ranked, labels[:, tf.newaxis]), tf.float32)

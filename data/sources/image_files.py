@@ -79,6 +79,39 @@ def from_files(
   )
 
 
+def find_images(folder: str) -> list[str]:
+  """Returns the images below a folder, sorted; hidden ones are left out.
+
+  Args:
+    folder: its path; a folder that links lead to twice is read once.
+
+  Returns:
+    Paths that begin with `folder`, of the files with an image's ending.
+
+  Raises:
+    DataError: a folder cannot be read.
+  """
+
+  def refuse(error: OSError) -> None:
+    raise DataError(f"{error.filename} cannot be read: {error.strerror}")
+
+  found, seen = [], {os.path.realpath(folder)}
+  for top, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+    visible = sorted(name for name in folders if not name.startswith("."))
+    folders.clear()
+    for name in visible:
+      real = os.path.realpath(os.path.join(top, name))
+      if real not in seen:
+        seen.add(real)
+        folders.append(name)
+    found += [
+      os.path.join(top, file)
+      for file in files
+      if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
+    ]
+  return sorted(found)
+
+
 def _all_sizes(paths: list[str]) -> Iterator[int | None]:
   """Yields the files' sizes, and None for each that is missing.
 

@@ -21,6 +21,7 @@ PROGRAMS = {
   "train_and_eval": "train",
   "train": "train",
   "eval": "evaluate",
+  "predict": "predict",
   "check_data": "check_data",
   "convert": "convert",
   "schedule": "schedule",

@@ -20,7 +20,11 @@ from absl import flags
 import data
 from train_loop import config
 from train_loop.command.recipes import expand_recipe
-from train_loop.command.settings import EpochSettings, RunSettings
+from train_loop.command.settings import (
+  EpochSettings,
+  PredictSettings,
+  RunSettings,
+)
 from train_loop.fields import ConfigError, require
 from train_loop.preflight.choose import Asked
 
@@ -30,6 +34,7 @@ Values = flags.FlagValues
 # The settings that are flags, in the order of docs/flags.md.
 GROUPS: dict[str, type] = {
   "The run": RunSettings,
+  "Prediction": PredictSettings,
   "Data": data.SourceOptions,
   "Images": data.Inputs,
   "Augmentation": data.Augmentation,
@@ -50,6 +55,7 @@ FREE_FLAGS = (
   "recipe",
   "mode",
   "checkpoint",
+  *(field.name for field in dataclasses.fields(PredictSettings)),
   "data_dir",
   "labels",
   "teacher",
@@ -66,8 +72,13 @@ FREE_FLAGS = (
   "keep_checkpoints",
 )
 # Flags that are no part of a run, but say what one start does.
-_OF_A_START = ("workdir", "mode", "checkpoint")
-# Flags that --mode=eval may change: only an evaluation depends on them.
+_OF_A_START = (
+  "workdir",
+  "mode",
+  "checkpoint",
+  *(field.name for field in dataclasses.fields(PredictSettings)),
+)
+# Flags that modes eval and predict may change: no training depends on them.
 EVAL_FLAGS = ("flip_tta",)
 
 Settings = TypeVar("Settings")
@@ -108,6 +119,7 @@ def define(values: Values) -> None:
   Args:
     values: gets the flags; `absl.flags.FLAGS` as a rule.
   """
+  values.set_gnu_getopt()  # Flags may stand behind the inputs of predict.
   for settings in GROUPS.values():
     for field in fields_of(settings):
       _define(field, values)
@@ -178,10 +190,23 @@ def parse_into(values: Values, argv: list[str]) -> list[str]:
       require(
         field.name, values[field.name].value, str(field.type), field.metadata
       )
-  if len(rest) > 1:
-    raise ConfigError(f"flags must be given as --name=value, got {rest[1]!r}")
   group(RunSettings, values)  # Raises if a folder cannot be one.
-  return rest
+  _take_inputs(values, rest[1:])
+  return rest[:1]
+
+
+def _take_inputs(values: Values, arguments: list[str]) -> None:
+  """Adds what of the command line is no flag to the inputs of mode predict."""
+  if values.mode == "predict":
+    values["inputs"].value = [*values.inputs, *arguments]
+  elif arguments:
+    raise ConfigError(
+      f"flags must be given as --name=value, got {arguments[0]!r}"
+    )
+  elif values.inputs:
+    raise ConfigError(
+      f"inputs must be left out for mode {values.mode}, got {values.inputs!r}"
+    )
 
 
 def _parsed(values: Values, argv: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ MODES = (
   "train_and_eval",
   "train",
   "eval",
+  "predict",
   "check_data",
   "convert",
   "schedule",
@@ -46,7 +47,8 @@ class RunSettings:
     "train_and_eval",
     choices=MODES,
     help="train_and_eval; train, without evaluation; eval: evaluate the run in "
-    "workdir and change nothing; check_data: decode all images and report, in "
+    "workdir and change nothing; predict: answer the images of inputs with "
+    "the classes of that run; check_data: decode all images and report, in "
     "workdir too; convert: write the data as TFRecord files to output_dir; "
     "schedule: write the learning rate of each step to workdir as a table and "
     "a picture, without training; export: write the run's network to "
@@ -55,9 +57,9 @@ class RunSettings:
   checkpoint: str = setting(
     "latest",
     choices=CHECKPOINTS,
-    help="Which checkpoint of the run in workdir modes eval and export take: "
-    "the latest, or that of the best evaluation. Training goes on from the "
-    "latest.",
+    help="Which checkpoint of the run in workdir is evaluated, answers or is "
+    "exported: the latest, or that of the best evaluation. Training goes on "
+    "from the latest.",
   )
   output_dir: str = setting(
     "",
@@ -97,6 +99,36 @@ class RunSettings:
     _require_folder_name("workdir", self.workdir)
     if self.mode != "export":  # Which writes files too, all of them new.
       _require_folder_name("output_dir", self.output_dir)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictSettings:
+  """What mode predict answers, and how."""
+
+  inputs: tuple[str, ...] = setting(
+    (),
+    help="What mode predict answers: image files, folders of them, and - for "
+    "standard input, which holds a path in each line, or one image. They may "
+    "be given behind the flags instead: train_loop --mode=predict "
+    "--workdir=DIR cat.jpg photos",
+  )
+  format: str = setting(
+    "table",
+    choices=("table", "jsonl", "csv"),
+    help="How mode predict answers: a table to read, a JSON object in each "
+    "line, or CSV. Images that cannot be decoded are named in the log and, by "
+    "jsonl and csv, in a field error; the exit status is then 2.",
+  )
+  top: int = setting(
+    5,
+    low=1,
+    high=2**31 - 1,
+    help="The number of classes that mode predict gives of each image, the "
+    "likeliest first; all, if there are fewer.",
+  )
+
+  def __post_init__(self) -> None:
+    check(self)
 
 
 def _require_folder_name(name: str, path: str) -> None:

@@ -126,13 +126,14 @@ def load(
   card = require_card(workdir)
 
   from train_loop import models
+  from train_loop.models import auxiliary
   from train_loop.workdir import checkpoints
 
   model = models.build_model(**card["network"], dtype=dtype)
   checkpoints.restore_model(model, workdir, checkpoint=checkpoint)
   saved = {**flags.as_dict(flags.parse()), **card["flags"]}
   return TrainedModel(
-    model=model,
+    model=auxiliary.main_output(model),
     card=card,
     flags=saved,
     class_names=_class_names(card),
