@@ -147,7 +147,12 @@ def test_imports_of_benchmarks_are_declared(file):
 
 def declared(requirements: str) -> set[str]:
   names = re.findall(r"^[\w-]+", requirements, re.MULTILINE)
-  modules = {"absl-py": "absl", "scikit-learn": "sklearn", "Pillow": "PIL"}
+  modules = {
+    "absl-py": "absl",
+    "opencv-python-headless": "cv2",
+    "Pillow": "PIL",
+    "scikit-learn": "sklearn",
+  }
   return {modules.get(name, name.replace("-", "_")) for name in names}
 
 

@@ -112,6 +112,7 @@ def _classifier(values: flags.Values) -> Classifier:
   from data.images import decode
   from train_loop import models
   from train_loop.exporting.classifier import Classifier
+  from train_loop.models import auxiliary
 
   trained = trained_model.load(values.workdir, checkpoint=values.checkpoint)
   model, shape = trained.model, trained.image_shape
@@ -130,7 +131,7 @@ def _classifier(values: flags.Values) -> Classifier:
         decode.central_crop, channels=channels, **size
       )
   return Classifier(
-    model=model,
+    model=auxiliary.main_output(model),
     class_names=trained.class_names,
     image_shape=shape,
     flip_tta=values.flip_tta,
