@@ -39,6 +39,8 @@ _LAZY = {
   "build_model": "train_loop.models",
   "eval_step": "train_loop.step",
   "evaluate": "train_loop.evaluation",
+  "freeze": "train_loop.models.fine_tuning",
+  "load_weights": "train_loop.models.weights",
   "train_and_evaluate": "train_loop.loop",
   "train_step": "train_loop.step",
 }

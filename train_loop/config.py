@@ -91,7 +91,20 @@ class ModelConfig:
   )
   zero_gamma: bool = setting(
     True,
-    help="Start the last BatchNorm of each residual branch at γ = 0.",
+    help="Start the last BatchNorm of each residual branch at γ = 0; weights "
+    "that are loaded keep their γ.",
+  )
+  weights: str = setting(
+    "",
+    path=True,
+    help="Start from these weights: the workdir of a run, a .safetensors file "
+    "of torchvision's or timm's ResNets, a .keras or .weights.h5 file; or "
+    "imagenet, which Keras downloads for keras:NAME. See fine_tuning.md.",
+  )
+  freeze: tuple[str, ...] = setting(
+    (),
+    help="Layers that keep the weights they start from: beginnings of their "
+    "names, such as stem,stage1; or all_but_head.",
   )
   stochastic_depth: float = setting(
     0.0,
@@ -110,6 +123,12 @@ class ModelConfig:
 
   def __post_init__(self) -> None:
     check(self)
+    _require(
+      bool(self.weights) or not self.freeze,
+      "freeze",
+      ",".join(self.freeze),
+      "left out without weights: a layer frozen at random never learns",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

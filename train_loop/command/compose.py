@@ -23,6 +23,7 @@ from train_loop.command.flags import Values, group
 from train_loop.command.settings import RunSettings
 from train_loop.config import ModelConfig, TrainConfig, require_addons
 from train_loop.fields import ConfigError
+from train_loop.models import pretrained
 from train_loop.preflight import choose as preflight
 from train_loop.preflight import trial_cache, trials
 
@@ -40,12 +41,16 @@ class Plan:
       takes time.
     model: the network's settings.
     config: the hyperparameters, in float32; `config_of` has those chosen.
+    source: of the weights that training starts from, or None.
+    saved_network: that of the run which goes on, or None.
   """
 
   values: Values
   inputs: data.Inputs
   model: ModelConfig
   config: TrainConfig
+  source: pretrained.Source | None = None
+  saved_network: dict[str, Any] | None = None
 
   def config_of(self, chosen: trials.Choice) -> TrainConfig:
     """Returns the hyperparameters, computed as chosen."""
@@ -59,6 +64,8 @@ class Plan:
   @functools.cached_property
   def network(self) -> dict[str, Any]:
     """The arguments of `models.build_model`, but for its dtype."""
+    if self.saved_network:
+      return self.saved_network
     shape: tuple[int | None, ...] = self.inputs.image_shape
     if self.config.loop.progressive_image_sizes:
       shape = (None, None, shape[-1])
@@ -71,7 +78,25 @@ class Plan:
       "mean": mean,
       "std": std,
       "stochastic_depth": self.model.stochastic_depth,
+      **({"freeze": self.model.freeze} if self.model.freeze else {}),
+      **self._of_weights(),
     }
+
+  @property
+  def zero_gamma(self) -> bool:
+    """Whether γ starts at 0; weights that are loaded have their own."""
+    return self.model.zero_gamma and not self.model.weights
+
+  def _of_weights(self) -> dict[str, Any]:
+    """Returns what the network must have been trained with."""
+    if self.source is None:
+      return {}
+    return pretrained.network_for(
+      self.source,
+      model=self.model.model,
+      model_variant=self.model.model_variant,
+      channels=self.inputs.image_shape[-1],
+    )
 
 
 @dataclasses.dataclass
@@ -93,26 +118,40 @@ class Parts:
   card: dict[str, Any]
 
 
-def compose(values: Values, choice: dict[str, Any] | None = None) -> Parts:
-  """Makes data, model and config from flags.
+def compose(
+  values: Values,
+  choice: dict[str, Any] | None = None,
+  *,
+  network: dict[str, Any] | None = None,
+) -> Parts:
+  """Makes data, model and config from flags; the weights are random.
 
   Args:
     values: the flags' values.
     choice: what `auto` took when the run was started first, or None.
+    network: that of the run, if there is one.
 
   Raises:
     ConfigError: a flag is out of range, or two do not fit each other.
     DataError: the data are missing, damaged or of the wrong kind.
   """
-  planned = plan(values)
+  planned = plan(values, network=network, with_weights=False)
   return build(planned, *choose(planned, choice))
 
 
-def plan(values: Values) -> Plan:
+def plan(
+  values: Values,
+  *,
+  network: dict[str, Any] | None = None,
+  with_weights: bool = True,
+) -> Plan:
   """Checks all flags and finds all files, without TensorFlow.
 
   Args:
     values: the flags' values.
+    network: that of the run which goes on, if there is one.
+    with_weights: whether the network starts from those that --weights names; it
+      has no use of them if a checkpoint is restored.
 
   Raises:
     ConfigError: a flag is out of range, or two do not fit each other.
@@ -120,6 +159,9 @@ def plan(values: Values) -> Plan:
   """
   model = group(ModelConfig, values)
   trained_model.require_teacher(model.teacher)
+  source = None
+  if model.weights and with_weights:
+    source = pretrained.look(model.weights)
   require_addons(values.optimizer)
   # Once for errors that need no data, which may take a while to load.
   config_lib.config_from_flags(values, examples_per_epoch=10**6)
@@ -128,7 +170,16 @@ def plan(values: Values) -> Plan:
     values, examples_per_epoch=inputs.train.num_examples
   )
   _require_full_size_last(config, inputs.image_shape[0])
-  return Plan(values=values, inputs=inputs, model=model, config=config)
+  planned = Plan(
+    values=values,
+    inputs=inputs,
+    model=model,
+    config=config,
+    source=source,
+    saved_network=network,
+  )
+  planned._of_weights()  # Raises if they are of another network.
+  return planned
 
 
 def _require_full_size_last(config: TrainConfig, image_height: int) -> None:
@@ -181,7 +232,7 @@ def choose(
     functools.partial(
       make_model,
       planned.network,
-      zero_gamma=planned.model.zero_gamma,
+      zero_gamma=planned.zero_gamma,
       seed=planned.config.loop.seed,
     ),
     planned.inputs.first_batches,
@@ -220,13 +271,14 @@ def build(
   import_tensorflow(chosen)
   inputs, network = planned.inputs, planned.network
   teacher = planned.model.teacher if with_teacher else ""
+  model = make_model(
+    network,
+    chosen.precision,
+    zero_gamma=planned.zero_gamma,
+    seed=planned.config.loop.seed,
+  )
   return Parts(
-    model=make_model(
-      network,
-      chosen.precision,
-      zero_gamma=planned.model.zero_gamma,
-      seed=planned.config.loop.seed,
-    ),
+    model=model,
     teacher=trained_model.load_teacher(teacher),
     inputs=inputs,
     config=planned.config_of(chosen),
@@ -234,11 +286,52 @@ def build(
       "choice": dataclasses.asdict(chosen),
       **({"preflight": list(map(trial_cache.as_row, tried))} if tried else {}),
       "network": network,
+      **_fine_tuned(planned, model),
       "image_shape": inputs.image_shape,
       "data": _data_card(inputs),
       "teacher_sha256": trained_model.teacher_sha256(teacher),
     },
   )
+
+
+def _fine_tuned(planned: Plan, model: tf.keras.Model) -> dict[str, Any]:
+  """Loads the weights, if any; returns what the run card says of them."""
+  from train_loop.models import fine_tuning
+
+  if planned.model.freeze:
+    logging.info(
+      "freeze: %d of %d variables are trained",
+      len(model.trainable_variables),
+      len(model.variables),
+    )
+  decay = planned.config.optimizer.layer_decay
+  if decay < 1.0:
+    blocks = max(fine_tuning.depths(model).values())
+    logging.info(
+      "layer_decay: %d blocks below the head, at %.3g to %.3g of its rate",
+      blocks,
+      decay**blocks,
+      decay,
+    )
+  if planned.source is None:
+    return {}
+  from train_loop.models.weights import load_weights
+
+  path, checkpoint = planned.source.path, planned.values.checkpoint
+  loaded = load_weights(
+    model,
+    path,
+    checkpoint=checkpoint,
+    class_names=planned.inputs.train.class_names,
+  )
+  return {
+    "weights": {
+      "taken": len(loaded.taken),
+      "changed": loaded.changed,
+      "new": loaded.new,
+    },
+    "weights_sha256": trained_model.weights_sha256(path, checkpoint),
+  }
 
 
 def _data_card(inputs: data.Inputs) -> dict[str, Any]:

@@ -49,7 +49,7 @@ GROUPS: dict[str, type] = {
 }
 
 # Flags that may differ between two starts of one run: they change no result.
-# The table of labels and the teacher are compared by their content.
+# The table of labels, teacher and weights are compared by their content.
 FREE_FLAGS = (
   "workdir",
   "recipe",
@@ -59,6 +59,7 @@ FREE_FLAGS = (
   "data_dir",
   "labels",
   "teacher",
+  "weights",
   "output_dir",
   "export_format",
   "quantize",

@@ -58,8 +58,8 @@ class RunSettings:
     "latest",
     choices=CHECKPOINTS,
     help="Which checkpoint of the run in workdir is evaluated, answers or is "
-    "exported: the latest, or that of the best evaluation. Training goes on "
-    "from the latest.",
+    "exported: the latest, or that of the best evaluation; and of the run that "
+    "weights names. Training goes on from the latest.",
   )
   output_dir: str = setting(
     "",

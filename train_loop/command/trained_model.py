@@ -233,12 +233,28 @@ def teacher_sha256(teacher: str) -> str:
   Args:
     teacher: the flag's value; "" is none, and gives "".
   """
-  path = pathlib.Path(teacher)
-  if not teacher:
+  return weights_sha256(teacher, run_card.CHECKPOINTS[0])
+
+
+def weights_sha256(weights: str, checkpoint: str) -> str:
+  """Returns what tells weights from others: a hash of the file or checkpoint.
+
+  Args:
+    weights: a file, or a run's folder; "" is none, and gives "". Of a name that
+      is no file, such as "imagenet", it is the name's hash.
+    checkpoint: "latest" or "best", of a folder.
+  """
+  path = pathlib.Path(weights)
+  if not weights:
     return ""
+  if not path.exists():
+    return hashlib.sha256(weights.encode()).hexdigest()
   files = [path]
   if path.is_dir():
-    files = sorted((path / "checkpoints").glob("ckpt-*"))
+    folder = path / "checkpoints"
+    if checkpoint != run_card.CHECKPOINTS[0]:
+      folder /= checkpoint
+    files = sorted(folder.glob("ckpt-*"))
   digest = hashlib.sha256()
   for file in files:
     digest.update(file.name.encode() if path.is_dir() else b"")

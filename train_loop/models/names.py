@@ -13,6 +13,15 @@ RESNETS: dict[str, int] = {
   "resnet152": 152,
 }
 
+# He et al. 2015, table 1: depth -> number of blocks in each of four stages.
+STAGE_BLOCKS: dict[int, tuple[int, int, int, int]] = {
+  18: (2, 2, 2, 2),
+  34: (3, 4, 6, 3),
+  50: (3, 4, 6, 3),
+  101: (3, 4, 23, 3),
+  152: (3, 8, 36, 3),
+}
+
 # He et al. 2015, section 4.2: networks for 32x32 images; name -> depth.
 SMALL_RESNETS: dict[str, int] = {
   "resnet20": 20,

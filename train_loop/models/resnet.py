@@ -24,15 +24,7 @@ import tensorflow as tf
 
 import tricks
 from train_loop.models import layers
-
-# He et al. 2015, table 1: depth -> number of blocks in each of four stages.
-STAGE_BLOCKS: dict[int, tuple[int, int, int, int]] = {
-  18: (2, 2, 2, 2),
-  34: (3, 4, 6, 3),
-  50: (3, 4, 6, 3),
-  101: (3, 4, 23, 3),
-  152: (3, 8, 36, 3),
-}
+from train_loop.models.names import STAGE_BLOCKS
 
 # Of the pixels of ImageNet's training set, red, green, blue.
 IMAGENET_MEAN: tuple[float, float, float] = (123.68, 116.779, 103.939)

@@ -26,7 +26,7 @@ def run(values: flags.Values) -> int:
   workdir = values.workdir
   card = trained_model.require_card(workdir)
   trained_model.adopt_flags(card, values)
-  parts = compose.compose(values, card["choice"])
+  parts = compose.compose(values, card["choice"], network=card["network"])
 
   from train_loop import evaluation
 

@@ -40,7 +40,7 @@ def run(values: flags.Values) -> int:
     DataError: bad data: their number of examples turns epochs into steps.
   """
   flags.require_workdir(values)
-  config = compose.plan(values).config
+  config = compose.plan(values, with_weights=False).config
   rates = tricks.learning_rates(make_schedule(config), config.loop.total_steps)
   folder = pathlib.Path(values.workdir)
   with writing(folder):

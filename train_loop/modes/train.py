@@ -4,13 +4,20 @@
 
 from __future__ import annotations
 
+import pathlib
 import shlex
 import sys
 from typing import Any
 
 from absl import logging
 
-from train_loop.command import compose, flags, signals, terminal
+from train_loop.command import (
+  compose,
+  flags,
+  signals,
+  terminal,
+  trained_model,
+)
 from train_loop.failures import DIVERGED, Diverged, InputFailed, Stopped
 from train_loop.fields import ConfigError, refused
 from train_loop.workdir import run_card
@@ -35,8 +42,10 @@ def run(values: flags.Values) -> int:
   """
   flags.require_workdir(values)
   workdir = values.workdir
-  if values.checkpoint != run_card.CHECKPOINTS[0]:
-    raise refused("checkpoint", values.checkpoint, "latest in training")
+  if values.checkpoint != run_card.CHECKPOINTS[0] and not values.weights:
+    raise refused(
+      "checkpoint", values.checkpoint, "latest in training without weights"
+    )
   card = run_card.read(workdir) or {}
   if card:
     _continue(values, card)
@@ -44,13 +53,18 @@ def run(values: flags.Values) -> int:
     summary = terminal.summary(card["final"])
     print(f"{workdir} was finished before: {summary}")
     return 0
-  planned = compose.plan(values)
+  planned = compose.plan(
+    values,
+    network=card.get("network"),
+    with_weights=not _has_checkpoint(workdir),
+  )
   if not card and not values.recipe:
     _suggest_recipe(planned.inputs.train.num_examples)
   chosen, tried = compose.choose(planned, card.get("choice"))
   parts = compose.build(planned, chosen, tried)
   if card:
     _require_same_data(workdir, card, parts.card)
+    _require_same_weights(values, card, parts.card)
   return _train(values, parts)
 
 
@@ -80,6 +94,31 @@ def _require_same_data(
       workdir,
       {name: card[name] for name in names},
       {name: now[name] for name in names},
+    )
+
+
+def _has_checkpoint(workdir: str) -> bool:
+  """Returns whether the run need not start from other weights again."""
+  return any(pathlib.Path(workdir, "checkpoints").glob("ckpt-*.index"))
+
+
+def _require_same_weights(
+  values: flags.Values, card: dict[str, Any], now: dict[str, Any]
+) -> None:
+  """Raises unless the weights are those that the run started from.
+
+  A run that has a checkpoint needs them no more: they may be gone. Only if
+  others are named they are compared.
+  """
+  names = ("weights_sha256",)
+  found = now.get(names[0])
+  if found is None and values.weights != card["flags"].get("weights", ""):
+    found = trained_model.weights_sha256(values.weights, values.checkpoint)
+  if found is not None:
+    run_card.require_same(
+      values.workdir,
+      {name: card.get(name, "") for name in names},
+      dict.fromkeys(names, found),
     )
 
 

@@ -44,6 +44,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
   "flags": (dict, _ABSENT),
   "data": (dict, _ABSENT),
   "teacher_sha256": (str, _ABSENT),
+  "weights": (dict, _ABSENT),
+  "weights_sha256": (str, _ABSENT),
   "choice": (dict, _ABSENT),
   "choice.onednn": (bool,),
   "choice.tensor_float_32": (bool,),
@@ -57,6 +59,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
   "network.mean": (list,),
   "network.std": (list,),
   "network.stochastic_depth": (*_NUMBER, _ABSENT),
+  "network.padding": (str, _ABSENT),
+  "network.freeze": (list, _ABSENT),
   "image_shape": (list, _ABSENT),
   "data.class_names": (list, type(None), _ABSENT),
 }
