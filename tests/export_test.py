@@ -21,7 +21,13 @@ from tests import forked, pictures
 from tests.project import ROOT
 from train_loop import ConfigError, models
 from train_loop.command import flags, trained_model
-from train_loop.exporting import check, formats, keras_file, litert_file
+from train_loop.exporting import (
+  check,
+  formats,
+  keras_file,
+  litert_file,
+  reader,
+)
 from train_loop.exporting.classifier import Classifier
 from train_loop.modes import export
 
@@ -98,12 +104,15 @@ def probabilities(run, images, **options):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_command_finds_no_difference(name, files):
+def test_the_file_has_the_top1_of_the_runs_evaluation(name, files, run):
   _, said = files
+  card = json.loads((run / "run_card.json").read_text())
+  top1 = f"{card['final']['eval_top1']:.2%}"
   lines = said[name].splitlines()[1:]
   assert len(lines) == (2 if name == "saved_model" else 1)
   for line in lines:
     assert "top-1 differences 0 of 36 images" in line
+    assert f"top-1 {top1}, the network's {top1}: 0.00 points lost" in line
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -268,6 +277,13 @@ def test_a_quantized_file_is_small_and_loses_little(
     np.abs(found - expected).max() < {"float16": 0.02, "int8": 0.15}[quantize]
   )
   assert np.mean(found.argmax(1) == expected.argmax(1)) > 0.9
+
+
+def test_the_reader_cannot_import_what_a_client_has_not():
+  for ours in ("train_loop", "train_loop.models", "tricks", "data"):
+    with pytest.raises(ModuleNotFoundError):
+      reader._WithoutUs().find_spec(ours)
+  assert reader._WithoutUs().find_spec("tensorflow.data") is None
 
 
 def test_a_file_that_answers_otherwise_is_not_kept(run, tmp_path, monkeypatch):

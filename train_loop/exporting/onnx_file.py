@@ -9,7 +9,7 @@ import pathlib
 
 from train_loop.exporting.classifier import Classifier
 
-# What onnxruntime has read since 2021, and all that runs on phones reads.
+# Old enough for each onnxruntime from 1.10 (2021) on.
 _OPSET = 15
 
 

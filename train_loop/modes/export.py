@@ -75,6 +75,7 @@ def run(values: flags.Values) -> int:
     file = formats.file_of(partial, export_format)
     with machine.stderr_of_success(show_errors=False), _one_line(export_format):
       _write(classifier, file, export_format, quantize, calibration)
+    logging.info("reading the file in a process without train_loop")
     questions = _questions(classifier, sources, export_format)
     found, runtime = check.check(
       export_format, file, questions, classifier.class_names
