@@ -17,6 +17,7 @@ import importlib.util
 from typing import Any
 
 from train_loop.fields import ConfigError, check, refused, setting
+from train_loop.models import names as model_names
 from train_loop.models.names import MODEL_VARIANTS, MODELS
 from tricks.names import OPTIMIZERS, PRECISIONS, SCHEDULES
 
@@ -83,7 +84,13 @@ def _require(condition: bool, name: str, value: Any, remedy: str) -> None:
 class ModelConfig:
   """The network that the command builds, and its teacher."""
 
-  model: str = setting("resnet20", choices=MODELS, help="The network.")
+  model: str = setting(
+    "resnet20",
+    known=model_names.parts,
+    help=f"The network: one of {', '.join(MODELS)}; or keras:NAME, a "
+    "classifier of tf.keras.applications, such as keras:MobileNet; or "
+    "python:package.module.function, a builder of your own. See models.md.",
+  )
   model_variant: str = setting(
     "d",
     choices=MODEL_VARIANTS,
@@ -129,6 +136,10 @@ class ModelConfig:
       ",".join(self.freeze),
       "left out without weights: a layer frozen at random never learns",
     )
+    place, _ = model_names.parts(self.model)
+    for name in model_names.OURS_ONLY if place else ():
+      value, default = getattr(self, name), getattr(ModelConfig, name)
+      _require(value == default, name, value, f"left out with {self.model}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,9 +29,10 @@ def setting(
     default: its default; without one the field must be given.
     help: what the setting does, in a sentence or two.
     **limits: what `require` takes: `low`, `high`, `open_low`, `open_high` of a
-      number, `choices` of a string; and for the command `path=True` of a file
-      or folder, `auto=True` if 0 is spelled auto, `flag=False` if the command
-      has no flag of it.
+      number, `choices` of a string, or `known`, a function that raises a
+      ConfigError for a bad one; and for the command `path=True` of a file or
+      folder, `auto=True` if 0 is spelled auto, `flag=False` if the command has
+      no flag of it.
 
   Returns:
     The field; `limits` and `help` are its metadata.
@@ -80,6 +81,8 @@ def require(
       )
   elif kind == "str" and not isinstance(value, str):
     raise refused(name, value, "a string")
+  elif limits.get("known"):
+    limits["known"](value)
   if kind == "int" and not (_is_number(value, int) and _inside(value, limits)):
     raise refused(name, value, _integers(limits))
   if kind == "float" and not (

@@ -23,6 +23,7 @@ from train_loop.command.flags import Values, group
 from train_loop.command.settings import RunSettings
 from train_loop.config import ModelConfig, TrainConfig, require_addons
 from train_loop.fields import ConfigError
+from train_loop.models import names as model_names
 from train_loop.models import pretrained
 from train_loop.preflight import choose as preflight
 from train_loop.preflight import trial_cache, trials
@@ -70,14 +71,15 @@ class Plan:
     if self.config.loop.progressive_image_sizes:
       shape = (None, None, shape[-1])
     mean, std = self.inputs.train.mean_std()
+    place, _ = model_names.parts(self.model.model)
+    ours_only = () if place else model_names.OURS_ONLY
     return {
       "model": self.model.model,
-      "model_variant": self.model.model_variant,
       "input_shape": shape,
       "num_classes": self.inputs.train.num_classes,
       "mean": mean,
       "std": std,
-      "stochastic_depth": self.model.stochastic_depth,
+      **{name: getattr(self.model, name) for name in ours_only},
       **({"freeze": self.model.freeze} if self.model.freeze else {}),
       **self._of_weights(),
     }
@@ -170,6 +172,7 @@ def plan(
     values, examples_per_epoch=inputs.train.num_examples
   )
   _require_full_size_last(config, inputs.image_shape[0])
+  _require_image_shapes(model.model, config, inputs.image_shape)
   planned = Plan(
     values=values,
     inputs=inputs,
@@ -189,6 +192,18 @@ def _require_full_size_last(config: TrainConfig, image_height: int) -> None:
       "progressive_image_sizes must end with the size of the images "
       f"({image_height}), which evaluation sees, got {sizes[-1]}"
     )
+
+
+def _require_image_shapes(
+  model: str, config: TrainConfig, image_shape: tuple[int, int, int]
+) -> None:
+  """Raises if the network takes no images of one of the run's sizes."""
+  *_, channels = image_shape
+  sizes = [size for size, _ in config.loop.progressive_image_sizes]
+  for shape in [(size, size, channels) for size in sizes] or [image_shape]:
+    model_names.require_image_shape(model, shape)
+  if sizes:
+    model_names.require_image_shape(model, (None, None, channels))
 
 
 def load_sources(values: Values) -> tuple[data.AnySource, data.AnySource]:

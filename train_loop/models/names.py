@@ -4,6 +4,12 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
+from train_loop.fields import ConfigError
+from train_loop.models import keras_names
+
 # He et al. 2015, table 1: networks for 224x224 images; name -> depth.
 RESNETS: dict[str, int] = {
   "resnet18": 18,
@@ -40,3 +46,54 @@ MODELS: tuple[str, ...] = (*RESNETS, *SMALL_RESNETS, *COMPACT_RESNETS)
 
 # The tweaks of He et al. 2018, figure 2. Each includes the one before it.
 MODEL_VARIANTS: tuple[str, ...] = ("b", "c", "d")
+
+# Arguments of `build_model` and settings that networks from elsewhere lack.
+OURS_ONLY: tuple[str, ...] = ("model_variant", "stochastic_depth")
+
+# Where other networks are from: --model=place:name.
+KERAS = "keras"
+PYTHON = "python"
+
+
+def parts(model: str) -> tuple[str, str]:
+  """Splits a model's name into its place and its name there.
+
+  Args:
+    model: such as "resnet50", "keras:MobileNet" or "python:networks.small".
+
+  Returns:
+    The place, `KERAS` or `PYTHON`, and "" for ours; and the name.
+
+  Raises:
+    ConfigError: there is no such network.
+  """
+  if model in MODELS:
+    return "", model
+  place, _, name = model.partition(":")
+  if place == KERAS and name in keras_names.FAMILY_OF:
+    return place, name
+  module, _, function = name.rpartition(".")
+  path = [*module.split("."), function]
+  if place == PYTHON and all(part.isidentifier() for part in path):
+    return place, name
+  known = [*MODELS, *(f"{KERAS}:{name}" for name in keras_names.FAMILY_OF)]
+  lower = {name.lower(): name for name in known}
+  meant = difflib.get_close_matches(model.lower(), lower, 1)
+  raise ConfigError(
+    f"model must be one of {', '.join(MODELS)}, or keras:NAME for a classifier "
+    "of tf.keras.applications, or python:package.module.function for a builder "
+    f"of your own, got {model!r}"
+    + (f": did you mean {lower[meant[0]]!r}?" if meant else "")
+  )
+
+
+def require_image_shape(model: str, input_shape: Sequence[int | None]) -> None:
+  """Raises a ConfigError if a network takes no images of a shape.
+
+  Args:
+    model: Its name, as `parts` takes it.
+    input_shape: (height, width, channels); height and width may be None.
+  """
+  place, name = parts(model)
+  if place == KERAS:
+    keras_names.require_image_shape(name, input_shape)
