@@ -102,8 +102,10 @@ def _require_left_out(model: str, ours: dict[str, Any]) -> None:
 
 
 def _from_elsewhere(place: str, name: str, **arguments: Any) -> tf.keras.Model:
-  from train_loop.models import applications
+  from train_loop.models import applications, builders
 
+  if place == names.PYTHON:
+    return builders.build(name, **arguments)
   return applications.application(name, **arguments)
 
 

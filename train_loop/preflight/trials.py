@@ -139,7 +139,10 @@ class TrialProcess:
     try:
       self._connection.send(choice)
       if self._connection.poll(timeout):
-        return self._connection.recv()
+        answer = self._connection.recv()
+        if isinstance(answer, ConfigError):
+          raise answer  # The network is refused, whatever computes it.
+        return answer
       failure = f"no result within {timeout:.0f} s"
     except (EOFError, OSError):
       self._process.join()
@@ -201,7 +204,11 @@ def _serve(connection: Any, pickled_job: bytes, onednn: bool) -> None:
   with contextlib.suppress(EOFError, OSError):  # Until the run's process ends.
     connection.send(find_device())
     while True:
-      connection.send(run_trial(job, connection.recv()))
+      choice = connection.recv()
+      try:
+        connection.send(run_trial(job, choice))
+      except ConfigError as error:
+        connection.send(error)
 
 
 def find_device() -> Device:
@@ -225,6 +232,8 @@ def run_trial(job: Job, choice: Choice) -> Trial:
   """Trains for some steps in this process; an error becomes a failed trial."""
   try:
     return _timed_steps(job, choice)
+  except ConfigError:
+    raise
   except Exception as error:  # Whatever it is, the next choice may work.
     reason = f"{type(error).__name__}: {failures.first_line(error)}"
     return Trial(choice, failure=reason[:200])
