@@ -181,6 +181,115 @@ def test_agrees_with_keras(shape, trainable, training):
   )
 
 
+@pytest.mark.parametrize(
+  "options",
+  [
+    {"scale": False},
+    {"center": False},
+    {"scale": False, "center": False},
+    {"momentum": 0.0},
+    {"momentum": 1.0},
+    {
+      "beta_initializer": "ones",
+      "gamma_initializer": tf.keras.initializers.Constant(0.5),
+      "moving_mean_initializer": "ones",
+      "moving_variance_initializer": tf.keras.initializers.Constant(3.0),
+      "gamma_regularizer": tf.keras.regularizers.L2(0.1),
+      "beta_regularizer": "l1",
+      "gamma_constraint": "non_neg",
+      "beta_constraint": tf.keras.constraints.MaxNorm(2.0),
+    },
+  ],
+  ids=lambda options: "+".join(options),
+)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("shape", "axis"), [((4, 5, 3, 7), 3), ((32, 6), 1)])
+def test_takes_the_place_of_keras_layer(shape, axis, training, options):
+  keras = tf.keras.layers.BatchNormalization(axis, name="bn", **options)
+  keras.build((None, *shape[1:]))
+  fused = getattr(keras, "fused", False)
+  ours = BatchNorm.from_config(
+    {**keras.get_config(), "unbiased_variance": fused}
+  )
+  ours.build((None, *shape[1:]))
+  inputs, upstream = make_data(shape)
+  results = []
+  for layer in (keras, ours):
+    with tf.GradientTape() as tape:
+      tape.watch(inputs)
+      outputs = layer(inputs, training=training)
+    sources = [inputs, *map(tf_variable, layer.trainable_variables)]
+    gradients = tape.gradient(outputs, sources, output_gradients=upstream)
+    losses = [float(loss) for loss in layer.losses]
+    values = [numpy_of(v) for v in layer.weights]
+    results.append([outputs, *gradients, *values, *losses])
+  names = [weight.name.split("/")[-1] for weight in keras.weights]
+  assert [weight.name.split("/")[-1] for weight in ours.weights] == names
+  assert len(results[0]) == len(results[1])
+  for got, want in zip(results[1], results[0]):
+    np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
+  for name in ("gamma_constraint", "beta_constraint"):
+    assert type(getattr(ours, name)) is type(getattr(keras, name))
+  config = ours.get_config()
+  assert BatchNorm.from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize("unbiased", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", [(4, 5, 3, 7), (32, 6)])
+def test_masked_values_do_not_count(shape, training, unbiased):
+  layer = make_layer(shape, unbiased_variance=unbiased)
+  keras = make_layer(
+    shape,
+    layer_class=tf.keras.layers.BatchNormalization,
+    momentum=0.9,
+    epsilon=1e-5,
+    # Keras 2's fused layer takes no mask.
+    **({} if tf.__version__ > "2.16" else {"fused": False}),
+  )
+  inputs, _ = make_data(shape)
+  mask = np.random.default_rng(3).random(shape[:-1]) < 0.6
+  mask.flat[0] = True
+  before = parameters_of(layer)
+  outputs = layer(inputs, training=training, mask=tf.constant(mask))
+  expected = keras(inputs, training=training, mask=tf.constant(mask))
+  np.testing.assert_allclose(outputs, expected, rtol=2e-5, atol=2e-5)
+  if not training:
+    return
+  counted = np.asarray(inputs, "float64")[mask]
+  for name, old, batch in (
+    ("moving_mean", before[2], counted.mean(0)),
+    ("moving_variance", before[3], counted.var(0, ddof=int(unbiased))),
+  ):
+    np.testing.assert_allclose(
+      numpy_of(getattr(layer, name)), 0.9 * old + 0.1 * batch, rtol=2e-5
+    )
+
+
+def test_a_mask_of_another_rank_is_refused():
+  layer = make_layer((8, 4, 4, 3))
+  with pytest.raises(ValueError, match="mask must have the input's shape with"):
+    layer(tf.zeros((8, 4, 4, 3)), mask=tf.ones((8, 4), tf.bool))
+
+
+def test_clone_model_puts_it_into_a_network_of_keras():
+  """The article's Inception-V3 has no γ in any of its 94 layers."""
+  model = tf.keras.applications.InceptionV3(
+    weights=None, input_shape=(75, 75, 3), include_top=False
+  )
+
+  def ours(layer):
+    if isinstance(layer, tf.keras.layers.BatchNormalization):
+      return BatchNorm.from_config(layer.get_config())
+    return layer
+
+  clone = tf.keras.models.clone_model(model, clone_function=ours)
+  found = [x for x in clone.layers if isinstance(x, BatchNorm)]
+  assert len(found) == 94
+  assert all(layer.gamma is None for layer in found)
+  assert [v.shape for v in clone.weights] == [v.shape for v in model.weights]
+
+
 def test_frozen_layer_is_in_inference():
   layer = make_layer((8, 4, 4, 3))
   inputs, upstream = make_data((8, 4, 4, 3))
@@ -299,15 +408,30 @@ def test_is_serialisable(tmp_path):
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
-    ({"momentum": 1.0}, r"momentum must be in \(0, 1\), got 1.0"),
-    ({"momentum": 0.0}, r"momentum must be in \(0, 1\), got 0.0"),
-    ({"momentum": float("nan")}, r"momentum must be in \(0, 1\), got nan"),
-    ({"epsilon": 0.0}, "epsilon must be > 0, got 0.0"),
+    ({"momentum": 1.5}, r"momentum must be in \[0, 1\], got 1.5"),
+    ({"momentum": -0.1}, r"momentum must be in \[0, 1\], got -0.1"),
+    ({"momentum": float("nan")}, r"momentum must be in \[0, 1\], got nan"),
+    # The op would add 1.001e-5 in its place.
+    ({"epsilon": 9e-6}, "epsilon must be >= 1e-05, got 9e-06"),
+    ({"axis": [1, 2]}, r"axis must be one axis, the last, got \[1, 2\]"),
+    ({"renorm": True}, "renorm must be left out, .* got True; use tf.keras"),
+    ({"fused": False}, "fused must be left out, .* got False; use tf.keras"),
+    ({"virtual_batch_size": 2}, "virtual_batch_size must be left out"),
   ],
 )
 def test_arguments_out_of_range(arguments, message):
   with pytest.raises(ValueError, match=message):
     BatchNorm(**arguments)
+
+
+@pytest.mark.parametrize(
+  ("shape", "axis"),
+  [((8, 4, 4, 3), 1), ((8, 4, 4, 3), -3), ((8, 3), 0), ((8, 3), 3)],
+)
+def test_an_axis_that_is_not_the_last_is_refused(shape, axis):
+  message = f"axis must be the last one, -1 or {len(shape) - 1}, got {axis} "
+  with pytest.raises(ValueError, match=message):
+    BatchNorm(axis).build(shape)
 
 
 @pytest.mark.parametrize(

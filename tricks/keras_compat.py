@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import tensorflow as tf
 
@@ -147,6 +147,45 @@ def is_functional(layer: Layer) -> bool:
   return isinstance(layer, tf.keras.Model) and bool(
     getattr(layer, "outputs", None)
   )
+
+
+def rebuilt(
+  model: tf.keras.Model, in_place_of: Callable[[Layer], Layer]
+) -> tf.keras.Model:
+  """Builds a model of the same graph from other layers.
+
+  Args:
+    model: a functional model (`is_functional`).
+    in_place_of: from a layer of `model` to the one to call in its place, which
+      may be the same.
+
+  Returns:
+    A model with inputs, layers and outputs of the same names and order.
+  """
+  inputs = None
+  if not isinstance(model, tf.keras.Sequential):
+    # Left to itself, Keras 3 renames the input layers.
+    inputs = tf.nest.map_structure(_new_input, model.input)
+  return tf.keras.models.clone_model(
+    model, input_tensors=inputs, clone_function=in_place_of
+  )
+
+
+def _new_input(tensor: Any) -> Any:
+  config = tensor._keras_history[0].get_config()
+  return tf.keras.layers.InputLayer.from_config(config).output
+
+
+def set_own_trainable(model: tf.keras.Model, trainable: bool) -> None:
+  """Sets a model's own `trainable`, and leaves that of its layers.
+
+  Keras' setter sets that of every layer in the model, too.
+
+  Args:
+    model: a Keras model.
+    trainable: whether what is trainable in it counts as such.
+  """
+  model._trainable = trainable
 
 
 def layer_graph(model: tf.keras.Model) -> list[GraphNode]:
