@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests import tiny
-from train_loop import step
+from train_loop import compatibility, step
 from train_loop.config import ConfigError
 from train_loop.evaluation import make_evaluate
 from train_loop.models.auxiliary import main_output, with_auxiliary_head
@@ -136,5 +136,6 @@ def test_a_model_without_the_head_is_left_as_it_is():
   ("model", "weight"), [(two_headed, 0.0), (tiny.model, WEIGHT)]
 )
 def test_head_and_weight_come_together(model, weight):
+  config = tiny.config(auxiliary_weight=weight)
   with pytest.raises(ConfigError, match="auxiliary_weight must be"):
-    TrainState(model(), tiny.config(auxiliary_weight=weight))
+    compatibility.require(model(), config, train_dataset=tiny.dataset())

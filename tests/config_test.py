@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -118,3 +119,26 @@ def test_config_and_flags_need_no_tensorflow():
     "assert 'tensorflow' not in sys.modules"
   )
   subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_settings_by_their_own_names_are_those_of_the_concerns():
+  config = config_lib.TrainConfig.of(
+    total_steps=9, examples_per_epoch=64, momentum=0.5, mixup_alpha=0.2
+  )
+  assert config == config_lib.TrainConfig(
+    loop=config_lib.LoopConfig(total_steps=9, examples_per_epoch=64),
+    optimizer=config_lib.OptimizerConfig(momentum=0.5),
+    regularization=config_lib.RegularizationConfig(mixup_alpha=0.2),
+  )
+
+
+@pytest.mark.parametrize(
+  ("settings", "line"),
+  [
+    ({"mixup": 0.2}, "there is no setting mixup: did you mean mixup_alpha?"),
+    ({}, "total_steps must be given"),
+  ],
+)
+def test_settings_that_are_none_or_lack_are_refused(settings, line):
+  with pytest.raises(config_lib.ConfigError, match=re.escape(line)):
+    config_lib.TrainConfig.of(**settings)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -80,28 +79,16 @@ def model(
 
 def config(**changes: Any) -> config_lib.TrainConfig:
   """Returns a config of 24 steps, with fields changed by their own names."""
-  sections = {
-    "loop": config_lib.LoopConfig(
-      total_steps=24,
-      global_batch_size=32,
-      examples_per_epoch=256,
-      log_every_steps=6,
-      eval_every_steps=8,
-    ),
-    "schedule": config_lib.ScheduleConfig(
-      base_learning_rate=1.6, warmup_steps=4
-    ),
-    "optimizer": config_lib.OptimizerConfig(),
-    "regularization": config_lib.RegularizationConfig(),
-    "evaluation": config_lib.EvaluationConfig(),
-    "precision": config_lib.PrecisionConfig(),
+  settings = {
+    "total_steps": 24,
+    "global_batch_size": 32,
+    "examples_per_epoch": 256,
+    "log_every_steps": 6,
+    "eval_every_steps": 8,
+    "base_learning_rate": 1.6,
+    "warmup_steps": 4,
   }
-  for name, section in sections.items():
-    fields = {field.name for field in dataclasses.fields(section)}
-    own = {key: changes.pop(key) for key in fields & set(changes)}
-    sections[name] = dataclasses.replace(section, **own)
-  assert not changes, f"no such field: {sorted(changes)}"
-  return config_lib.TrainConfig(**sections)
+  return config_lib.TrainConfig.of(**{**settings, **changes})
 
 
 def values(variables: Any) -> list[np.ndarray]:

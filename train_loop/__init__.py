@@ -4,7 +4,9 @@
 
     import train_loop
 
-    config = train_loop.TrainConfig(loop=train_loop.LoopConfig(...))
+    config = train_loop.TrainConfig.of(
+      total_steps=..., examples_per_epoch=..., global_batch_size=...
+    )
     train_loop.train_and_evaluate(
       model, train_dataset, eval_dataset, config, workdir
     )
@@ -41,6 +43,8 @@ _LAZY = {
   "evaluate": "train_loop.evaluation",
   "freeze": "train_loop.models.fine_tuning",
   "load_weights": "train_loop.models.weights",
+  "make_run_steps": "train_loop.run_steps",
+  "make_schedule": "train_loop.schedule",
   "train_and_evaluate": "train_loop.loop",
   "train_step": "train_loop.step",
 }

@@ -1,21 +1,107 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A caller's dataset as batches of one size."""
+"""A caller's dataset as batches of one size and one form."""
 
 from __future__ import annotations
 
-from typing import Callable, Union
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Callable, Union
 
 import tensorflow as tf
 
 from train_loop import config as config_lib
-from train_loop.step import Batch
+from train_loop.failures import REFUSED
+
+if TYPE_CHECKING:
+  from train_loop.step import Batch
 
 # A dataset of one epoch, or a function from a step to the endless dataset.
 TrainData = Union[tf.data.Dataset, Callable[[int], tf.data.Dataset]]
 
 # Batches that are ready before the step asks for them.
 _BATCHES_AHEAD = 4
+
+
+def image_and_label(element: Any) -> tuple[Any, Any] | None:
+  """Finds image and label in a dataset's element, or in its element_spec.
+
+  Args:
+    element: a dict that holds `image` and `label`, perhaps among others, or a
+      pair of them, as Keras takes it.
+
+  Returns:
+    The two; None if the element has neither form.
+  """
+  if isinstance(element, Mapping):
+    found = [element[key] for key in ("image", "label") if key in element]
+  else:
+    found = list(element) if isinstance(element, tuple) else []
+  return (found[0], found[1]) if len(found) == 2 else None
+
+
+def plain_batches(
+  dataset: tf.data.Dataset, num_classes: int
+) -> tf.data.Dataset:
+  """Makes each batch a dict of images and checked class numbers.
+
+  Args:
+    dataset: batches as `image_and_label` takes them; labels [batch] or
+      [batch, 1] of any integer dtype, or one-hot [batch, num_classes].
+    num_classes: K.
+
+  Returns:
+    Batches of `image`, as it is, and `label`, [batch] int32. A label outside
+    [0, K), or a row that is not one-hot, is an error of TensorFlow's when its
+    batch is read, which `failures.input_failures` makes a ConfigError.
+  """
+
+  def plain(*element: Any) -> Batch:
+    # `map` spreads a tuple over arguments.
+    found = image_and_label(element[0] if len(element) == 1 else element)
+    assert found, "compatibility.require comes first"
+    image, label = found
+    if label.shape.rank == 2 and label.shape[1] > 1:
+      label = _class_of_row(label)
+    label = tf.reshape(tf.cast(label, tf.int64), [-1])
+    outside = (label < 0) | (label >= num_classes)
+    with _none_wrong(outside, label, f"label must be in [0, {num_classes})"):
+      label = tf.ensure_shape(tf.cast(label, tf.int32), image.shape[:1])
+    return {"image": image, "label": label}
+
+  return dataset.map(plain)
+
+
+def _class_of_row(rows: tf.Tensor) -> tf.Tensor:
+  """Returns the class of each one-hot row, [batch] int64."""
+  rows = tf.cast(rows, tf.float32)
+  ones = tf.reduce_sum(tf.cast(rows == 1.0, tf.int32), axis=1)
+  zeros = tf.reduce_sum(tf.cast(rows == 0.0, tf.int32), axis=1)
+  mixed = (ones != 1) | (zeros != rows.shape[1] - 1)
+  text = "label must be a class number or a one-hot row"
+  with _none_wrong(mixed, rows, text):
+    return tf.argmax(rows, axis=1)
+
+
+def _none_wrong(wrong: tf.Tensor, values: tf.Tensor, text: str) -> Any:
+  """Returns the context of operations that need that no value is wrong."""
+  first = tf.reshape(tf.boolean_mask(values, wrong)[:1], [-1])
+  place = tf.where(wrong)[:1, 0]
+  told = (text, ", got ", _joined(first[:5]), " at place ", _joined(place))
+  return _needed(~tf.reduce_any(wrong), *told, " of a batch")
+
+
+def _needed(right: tf.Tensor, *told: Any) -> Any:
+  """Returns the context of operations that need a condition."""
+  text = tf.strings.join([REFUSED, *told])
+  return tf.control_dependencies([tf.debugging.Assert(right, [text])])
+
+
+def _joined(values: tf.Tensor) -> tf.Tensor:
+  # Also of no value: the text is made for each batch, and seldom told.
+  shortest = values.dtype.is_floating
+  return tf.strings.reduce_join(
+    tf.strings.as_string(values, shortest=shortest), separator=" "
+  )
 
 
 def padded_batches(
@@ -52,16 +138,37 @@ def padded_batches(
 
 
 def train_batches(
-  dataset: TrainData, config: config_lib.TrainConfig, start_step: int
+  dataset: TrainData,
+  config: config_lib.TrainConfig,
+  start_step: int,
+  num_classes: int,
 ) -> tf.data.Dataset:
   """Returns endless batches, all full, from `start_step` on."""
-  if callable(dataset):
-    return dataset(start_step)
   batch_size = config.loop.global_batch_size
-  dataset = dataset.repeat()
+  if not isinstance(dataset, tf.data.Dataset):
+    # Its steps would be others if its batches were cut anew.
+    whole = plain_batches(dataset(start_step), num_classes)
+    return whole.map(lambda batch: _of_size(batch, batch_size)).prefetch(1)
+  dataset = plain_batches(dataset, num_classes).repeat()
   if _batch_size(dataset) != batch_size:
     dataset = dataset.rebatch(batch_size, drop_remainder=True)
   return dataset.skip(start_step).prefetch(_BATCHES_AHEAD)
+
+
+def _of_size(batch: Batch, batch_size: int) -> Batch:
+  """Refuses a batch of another size, if only its reading tells it."""
+  if batch["label"].shape[0] == batch_size:
+    return batch
+  count = tf.shape(batch["label"])[0]
+  text = f"global_batch_size must be that of the batches, got {batch_size} for "
+  told = (text, "a batch of ", tf.strings.as_string(count))
+  with _needed(count == batch_size, *told):
+    return {
+      name: tf.ensure_shape(
+        tf.identity(values), [batch_size, *values.shape[1:]]
+      )
+      for name, values in batch.items()
+    }
 
 
 def _batch_size(dataset: tf.data.Dataset) -> int | None:

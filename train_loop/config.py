@@ -12,6 +12,7 @@ TensorFlow, so that a bad value is refused before anything slow starts.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib.metadata
 import importlib.util
 from typing import Any
@@ -448,6 +449,17 @@ class LoopConfig:
     return reached[-1] if reached else None
 
 
+# In the order of TrainConfig's fields.
+_CONCERNS = (
+  LoopConfig,
+  ScheduleConfig,
+  OptimizerConfig,
+  RegularizationConfig,
+  EvaluationConfig,
+  PrecisionConfig,
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
   """Everything that `train_and_evaluate` needs to know beside model and data.
@@ -469,6 +481,44 @@ class TrainConfig:
   regularization: RegularizationConfig = RegularizationConfig()
   evaluation: EvaluationConfig = EvaluationConfig()
   precision: PrecisionConfig = PrecisionConfig()
+
+  @classmethod
+  def of(cls, **settings: Any) -> TrainConfig:
+    """Makes a config of settings by their own names, whatever their concern.
+
+    Example:
+      >>> config = TrainConfig.of(
+      ...   total_steps=9, examples_per_epoch=64, global_batch_size=64,
+      ...   mixup_alpha=0.2,
+      ... )
+      >>> config.regularization.mixup_alpha
+      0.2
+
+    Args:
+      **settings: fields of `LoopConfig`, of which total_steps and
+        examples_per_epoch have no default, and of the other concerns.
+
+    Raises:
+      ConfigError: there is no such setting, or its value is out of range.
+    """
+    names = {
+      field.name: {each.name for each in dataclasses.fields(concern)}
+      for field, concern in zip(dataclasses.fields(cls), _CONCERNS)
+    }
+    known = sorted(set().union(*names.values()))
+    for name in settings:
+      if name not in known:
+        meant = difflib.get_close_matches(name, known, 1)
+        hint = f": did you mean {meant[0]}?" if meant else ""
+        raise ConfigError(f"there is no setting {name}{hint}")
+    for name in ("total_steps", "examples_per_epoch"):
+      _require(name in settings, name, None, "given")
+    return cls(
+      *(
+        concern(**{name: settings[name] for name in own & set(settings)})
+        for concern, own in zip(_CONCERNS, names.values())
+      )
+    )
 
   def __post_init__(self) -> None:
     ramp = self.schedule.warmup_steps + self.schedule.hold_steps

@@ -10,6 +10,7 @@ from typing import Any, Callable
 import tensorflow as tf
 
 from train_loop import batches as batches_lib
+from train_loop import compatibility
 from train_loop import config as config_lib
 from train_loop.config import ConfigError
 from train_loop.failures import input_failures
@@ -39,7 +40,10 @@ def make_evaluate(
   model = auxiliary.main_output(model)
   strategy = tf.distribute.get_strategy()
   batches = strategy.experimental_distribute_dataset(
-    batches_lib.padded_batches(dataset, config.loop.global_batch_size)
+    batches_lib.padded_batches(
+      batches_lib.plain_batches(dataset, compatibility.num_classes(model)),
+      config.loop.global_batch_size,
+    )
   )
 
   def replica_step(batch: Batch) -> Metrics:
@@ -91,10 +95,11 @@ def evaluate(
     `eval_loss`, `eval_top1`, `eval_top5` and `eval_examples`.
 
   Raises:
-    ConfigError: there is no checkpoint, it is of another network, or there are
-      no examples.
+    ConfigError: there is no checkpoint, it is of another network, the data do
+      not fit the model, or there are no examples.
     InputFailed: TensorFlow met an error in the input.
   """
+  compatibility.require(model, config, eval_dataset=dataset)
   checkpoints.restore_model(model, workdir, checkpoint=checkpoint)
   with input_failures(range(0)):
     return make_evaluate(model, dataset, config)()

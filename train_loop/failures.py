@@ -8,8 +8,11 @@ This module imports no TensorFlow.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from train_loop.fields import ConfigError
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 # Exit statuses of the command; 0 is a finished run.
 BAD_INPUT = 2
 DIVERGED = 3
+
+# Begins the text of an assertion in a graph that the input is at fault.
+REFUSED = "refused: "
 
 
 class Diverged(ArithmeticError):
@@ -52,14 +58,36 @@ def first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def input_failures(steps: range) -> Iterator[None]:
-  """Re-raises input errors as InputFailed, with the steps that ran."""
+  """Re-raises TensorFlow's errors of the input, with the steps that ran.
+
+  Args:
+    steps: of the call; empty during evaluation.
+
+  Raises:
+    ConfigError: the input was refused, or ended.
+    InputFailed: any other error of the input.
+  """
   import tensorflow as tf
 
   try:
     yield
+  except tf.errors.OutOfRangeError as error:
+    raise ConfigError(
+      "train_dataset must hold a batch for every step, got one that ends "
+      f"{_place(steps)}"
+    ) from error
   except (
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
   ) as error:
+    refused = re.search(rf"{REFUSED}(.*)\]$", str(error), re.MULTILINE)
+    if refused:
+      raise ConfigError(f"{refused[1]}, {_place(steps)}") from error
     raise InputFailed(error, steps) from error
+
+
+def _place(steps: range) -> str:
+  if not steps:
+    return "in eval_dataset"
+  return f"in the batches of steps {steps.start} to {steps.stop - 1}"

@@ -15,8 +15,8 @@ import tensorflow as tf
 from absl import logging
 
 from train_loop import batches as batches_lib
+from train_loop import compatibility, evaluation, machine
 from train_loop import config as config_lib
-from train_loop import evaluation, machine
 from train_loop import run_steps as run_steps_lib
 from train_loop import step as step_lib
 from train_loop.config import ConfigError
@@ -26,7 +26,6 @@ from train_loop.state import TrainState
 from train_loop.workdir import checkpoints, metrics_file, run_card, tensorboard
 from train_loop.workdir import reporter as reporter_lib
 from train_loop.workdir.writing import writing
-from tricks import keras_compat
 
 # The seconds that a call of run_steps takes, about, if steps_per_loop is 0.
 CALL_SECONDS = 1.0
@@ -51,12 +50,13 @@ def train_and_evaluate(
   several replicas, build the model and call this under the strategy's scope.
 
   Args:
-    model: any Keras model from images, float32 as the dataset holds them, to
-      logits [batch, num_classes].
+    model: any functional Keras model from images, float32 as the dataset holds
+      them, to logits [batch, num_classes].
     train_dataset: batches `{"image": [B, H, W, C], "label": [B]}` of one epoch,
-      which is repeated, and skipped to its place when the run goes on; or a
-      function from a step to the endless dataset from that step on, which skips
-      nothing.
+      or pairs of these as Keras takes them, which is repeated, and skipped to
+      its place when the run goes on; or a function from a step to the endless
+      dataset from that step on, which skips nothing. Labels are integers in
+      [0, num_classes), [B] or [B, 1], or one-hot rows.
     eval_dataset: batches of one epoch, of which each example is evaluated; None
       trains without evaluation.
     config: the hyperparameters.
@@ -78,7 +78,13 @@ def train_and_evaluate(
     InputFailed: the dataset raised an error.
     Stopped: should_stop returned True.
   """
-  _require_fit(model, config)
+  compatibility.require(
+    model,
+    config,
+    train_dataset=train_dataset,
+    eval_dataset=eval_dataset,
+    teacher=teacher,
+  )
   settings = run_card.comparable_settings(config)
   saved = run_card.read(workdir) or {}
   if saved:
@@ -97,7 +103,9 @@ def train_and_evaluate(
     logging.info("%s goes on from step %d", workdir, int(state.step.numpy()))
   start_step = int(state.step.numpy())
   batches = tf.distribute.get_strategy().experimental_distribute_dataset(
-    batches_lib.train_batches(train_dataset, config, start_step)
+    batches_lib.train_batches(
+      train_dataset, config, start_step, state.num_classes
+    )
   )
   card = {**saved, **(card or {}), "settings": settings, **machine.describe()}
   card["parameter_count"] = int(model.count_params())
@@ -262,25 +270,6 @@ def _evaluate(
     saver.save_best()
 
 
-def _require_fit(model: tf.keras.Model, config: config_lib.TrainConfig) -> None:
-  """Raises unless model, config and the strategy in scope fit each other."""
-  replicas = tf.distribute.get_strategy().num_replicas_in_sync
-  parts = replicas * config.optimizer.accumulate_steps
-  if config.loop.global_batch_size % parts:
-    raise ConfigError(
-      f"global_batch_size must be a multiple of replicas * accumulate_steps "
-      f"({parts}), got {config.loop.global_batch_size}"
-    )
-  dtypes = {layer.compute_dtype for layer in keras_compat.flat_layers(model)}
-  half = config.precision.precision == "mixed_float16"
-  if half != ("float16" in dtypes):
-    raise ConfigError(
-      "precision must be mixed_float16 if the model's layers compute in "
-      f"float16, and only then (they compute in {', '.join(sorted(dtypes))}), "
-      f"got {config.precision.precision!r}"
-    )
-
-
 def _picture(
   state: TrainState,
   batches: Any,
@@ -294,7 +283,12 @@ def _picture(
     return step_lib.mixed_batch(batch, state.step, state.num_classes, config)
 
   with input_failures(range(1)):
-    mixed = strategy.run(mix, args=(next(iter(batches)),))
+    batch = next(iter(batches), None)
+    if batch is None:
+      raise ConfigError(
+        "train_dataset must hold at least one example, got none"
+      )
+    mixed = strategy.run(mix, args=(batch,))
   images, targets = (
     strategy.experimental_local_results(values)[0].numpy() for values in mixed
   )

@@ -15,8 +15,9 @@ from typing import Any
 import tensorflow as tf
 
 import tricks
+from train_loop import compatibility
 from train_loop import config as config_lib
-from train_loop.models import auxiliary, fine_tuning
+from train_loop.models import fine_tuning
 from train_loop.optimizer import make_optimizer
 from tricks import keras_compat
 
@@ -97,8 +98,7 @@ class TrainState:
     self, model: tf.keras.Model, config: config_lib.TrainConfig
   ) -> None:
     self.model = model
-    self.num_classes = _num_classes(auxiliary.main_output(model))
-    _require_auxiliary_head(model, config.regularization.auxiliary_weight)
+    self.num_classes = compatibility.num_classes(model)
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
     self.parameters = keras_compat.tf_variables(model.trainable_variables)
     self.decayed = tricks.decay_mask(
@@ -173,30 +173,10 @@ class TrainState:
       average.assign(value)
 
 
-def _num_classes(model: tf.keras.Model) -> int:
-  shape = getattr(model, "output_shape", None)
-  if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
-    raise config_lib.ConfigError(
-      f"model must map images to logits [batch, num_classes], got output shape "
-      f"{shape}; wrap a subclassed model as tf.keras.Model(x, model(x))"
-    )
-  return int(shape[1])
-
-
 def _frozen(model: tf.keras.Model) -> list[Any]:
   """Returns the variables of the layers that are set not to be trained."""
   layers = keras_compat.flat_layers(model)
   return [v for layer in layers if not layer.trainable for v in layer.variables]
-
-
-def _require_auxiliary_head(model: tf.keras.Model, weight: float) -> None:
-  """Raises unless there is an auxiliary head exactly if it is weighed."""
-  heads = len(getattr(model, "outputs", None) or [None]) - 1
-  if bool(heads) != bool(weight):
-    raise config_lib.ConfigError(
-      "auxiliary_weight must be above 0 if the model has outputs besides its "
-      f"logits, and only then (it has {heads}), got {weight:g}"
-    )
 
 
 def _copy(variable: tf.Variable) -> tf.Variable:
