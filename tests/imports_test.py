@@ -4,7 +4,7 @@
 
     tricks  <-  train_loop  <-  train_loop/command, modes, main  ->  data
 
-Tests and benchmarks may import every room; no room imports them.
+Tests, examples and benchmarks may import every room; no room imports them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ MAY_IMPORT = {
   "train_loop": {"train_loop", "tricks"},
   "command": {"command", "train_loop", "tricks", "data"},
   "benchmarks": {"benchmarks", "command", "train_loop", "tricks", "data"},
+  "examples": {"examples", "train_loop", "tricks", "data"},
 }
 HELPERS = project.helpers()
 TARGETS = {
@@ -33,10 +34,12 @@ TARGETS = {
   "train_loop": ":train_loop_lib",
   "command": ":command",
   "benchmarks": ":benchmarks",
+  "examples": ":examples",
   **{helper: f":{helper}" for helper in HELPERS},
 }
 FILES = project.python_files(*project.ROOMS)
 BENCHMARKS = project.python_files("benchmarks")
+EXAMPLES = project.python_files("examples")
 MAY_READ_FLAGS = {
   "train_loop/main.py",
   *(file for file in FILES if file.startswith("train_loop/command/")),
@@ -84,7 +87,7 @@ def room_of(module: str) -> str | None:
     return "command"
   if top == "tests":
     return second if second in HELPERS else top
-  return top if top in (*project.ROOMS, "benchmarks") else None
+  return top if top in (*project.ROOMS, "benchmarks", "examples") else None
 
 
 def package_of(file: str) -> str:
@@ -103,7 +106,7 @@ def own_room(file: str) -> str | None:
   return room_of(file[: -len(".py")].replace("/", "."))
 
 
-@pytest.mark.parametrize("file", [*FILES, *BENCHMARKS])
+@pytest.mark.parametrize("file", [*FILES, *BENCHMARKS, *EXAMPLES])
 def test_a_room_imports_only_the_rooms_it_may(file):
   assert rooms_imported_by(file) <= MAY_IMPORT[own_room(file)]
 

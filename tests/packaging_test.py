@@ -40,8 +40,8 @@ def test_every_test_file_has_a_py_test():
 
 def test_every_other_python_file_is_in_one_py_library():
   helpers = [f"tests/{helper}.py" for helper in project.helpers()]
-  benchmarks = project.python_files("benchmarks")
-  assert sorted(srcs_of("py_library")) == sorted(CODE + benchmarks + helpers)
+  beside = project.python_files("benchmarks", "examples")
+  assert sorted(srcs_of("py_library")) == sorted(CODE + beside + helpers)
 
 
 def test_every_package_is_installed():
@@ -106,7 +106,7 @@ def test_addons_pin_a_tensorflow_that_we_support():
 
 
 @pytest.mark.parametrize(
-  "file", [*CODE, *project.python_files("tests", "benchmarks")]
+  "file", [*CODE, *project.python_files("tests", "benchmarks", "examples")]
 )
 def test_every_file_names_its_licence(file):
   text = (project.ROOT / file).read_text(encoding="utf-8")
