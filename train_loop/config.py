@@ -125,8 +125,22 @@ class ModelConfig:
   teacher: str = setting(
     "",
     path=True,
-    help="Distill from this model: the workdir of a finished run, or a .keras "
-    "file from images to logits.",
+    help="Distill from this model: the workdir of a run; or a .keras file, "
+    "from images to logits or to a softmax. Images are resized to the "
+    "teacher's size, and gray becomes RGB if it takes that.",
+  )
+  teacher_checkpoint: str = setting(
+    "latest",
+    choices=("latest", "best"),
+    help="Which checkpoint of a workdir is the teacher: the latest, or that of "
+    "the best evaluation.",
+  )
+  teacher_preprocessing: str = setting(
+    "none",
+    choices=("none", "unit", "tf", "torch", "caffe"),
+    help="What a .keras file from elsewhere expects of pixels: none, 0..255; "
+    "unit, 0..1; or a mode of Keras' preprocess_input: tf, -1..1; torch, by "
+    "ImageNet's mean and deviation; caffe, BGR minus the mean.",
   )
 
   def __post_init__(self) -> None:

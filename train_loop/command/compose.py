@@ -18,6 +18,7 @@ import data
 from data import bad_images
 from train_loop import machine
 from train_loop.command import config_from_flags as config_lib
+from train_loop.command import teacher as teacher_lib
 from train_loop.command import trained_model
 from train_loop.command.flags import Values, group
 from train_loop.command.settings import RunSettings
@@ -61,6 +62,14 @@ class Plan:
       jit_compile=chosen.jit_compile,
     )
     return dataclasses.replace(self.config, precision=precision)
+
+  @property
+  def images(self) -> dict[str, Any]:
+    """The shape of the images, and what they show."""
+    return {
+      "image_shape": self.inputs.image_shape,
+      "class_names": self.inputs.train.class_names,
+    }
 
   @functools.cached_property
   def network(self) -> dict[str, Any]:
@@ -160,7 +169,7 @@ def plan(
     DataError: the data are missing, damaged or of the wrong kind.
   """
   model = group(ModelConfig, values)
-  trained_model.require_teacher(model.teacher)
+  teacher_lib.require(model)
   source = None
   if model.weights and with_weights:
     source = pretrained.look(model.weights)
@@ -251,7 +260,7 @@ def choose(
       seed=planned.config.loop.seed,
     ),
     planned.inputs.first_batches,
-    functools.partial(trained_model.load_teacher, planned.model.teacher),
+    functools.partial(teacher_lib.load, planned.model, **planned.images),
     planned.config,
   )
   shapes = {
@@ -285,7 +294,9 @@ def build(
   """
   import_tensorflow(chosen)
   inputs, network = planned.inputs, planned.network
-  teacher = planned.model.teacher if with_teacher else ""
+  teacher = planned.model
+  if not with_teacher:
+    teacher = dataclasses.replace(teacher, teacher="")
   model = make_model(
     network,
     chosen.precision,
@@ -294,7 +305,7 @@ def build(
   )
   return Parts(
     model=model,
-    teacher=trained_model.load_teacher(teacher),
+    teacher=teacher_lib.load(teacher, **planned.images),
     inputs=inputs,
     config=planned.config_of(chosen),
     card={
@@ -304,7 +315,7 @@ def build(
       **_fine_tuned(planned, model),
       "image_shape": inputs.image_shape,
       "data": _data_card(inputs),
-      "teacher_sha256": trained_model.teacher_sha256(teacher),
+      "teacher_sha256": teacher_lib.sha256(teacher),
     },
   )
 

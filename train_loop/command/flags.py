@@ -59,6 +59,7 @@ FREE_FLAGS = (
   "data_dir",
   "labels",
   "teacher",
+  "teacher_checkpoint",
   "weights",
   "output_dir",
   "export_format",

@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The network of a run, and the teacher: that of a run or of a Keras file."""
+"""The network of a run of the command, from its folder alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from train_loop.command import flags
-from train_loop.failures import first_line
 from train_loop.fields import ConfigError
 from train_loop.workdir import run_card
 
@@ -169,71 +168,6 @@ def _image_shape(
     )
     sides = [size, size]
   return (*sides, channels)
-
-
-def require_teacher(teacher: str) -> dict[str, Any] | None:
-  """Returns the card of a teacher that is a run, None of a file or of none.
-
-  Args:
-    teacher: the flag's value; "" is none.
-
-  Raises:
-    ConfigError: it is neither a run of this command nor a file of Keras'.
-  """
-  if not teacher:
-    return None
-  path = pathlib.Path(teacher)
-  card = run_card.read(path) if path.is_dir() else None
-  if card and "network" in card:  # A library's run does not name its own.
-    return card
-  if path.suffix != ".keras" or not path.is_file():
-    raise ConfigError(
-      "teacher must be the workdir of a run of this command or a .keras file, "
-      f"got {teacher!r}"
-    )
-  return None
-
-
-def load_teacher(teacher: str) -> tf.keras.Model | None:
-  """Returns the model that --teacher names, or None.
-
-  Args:
-    teacher: the flag's value; "" is none.
-
-  Raises:
-    ConfigError: it is no teacher, or cannot be loaded.
-  """
-  card = require_teacher(teacher)
-  if not teacher:
-    return None
-  import tensorflow as tf
-
-  from train_loop import models
-  from train_loop.workdir import checkpoints
-
-  if card:
-    model = models.build_model(**card["network"], dtype="float32")
-    checkpoints.restore_model(model, teacher)
-  else:
-    try:
-      model = tf.keras.models.load_model(teacher, compile=False)
-    # Keras raises what its file formats do, from BadZipFile to TypeError.
-    except Exception as error:
-      raise ConfigError(
-        "teacher must be a .keras file of a model of Keras' own layers, got "
-        f"{teacher!r}: {first_line(error)[:200]}"
-      ) from error
-  model.trainable = False
-  return model
-
-
-def teacher_sha256(teacher: str) -> str:
-  """Returns what tells a teacher from others: a hash of its file or weights.
-
-  Args:
-    teacher: the flag's value; "" is none, and gives "".
-  """
-  return weights_sha256(teacher, run_card.CHECKPOINTS[0])
 
 
 def weights_sha256(weights: str, checkpoint: str) -> str:
