@@ -89,9 +89,15 @@ class Plan:
       "mean": mean,
       "std": std,
       **{name: getattr(self.model, name) for name in ours_only},
+      **({"auxiliary_head": True} if self.has_auxiliary_head else {}),
       **({"freeze": self.model.freeze} if self.model.freeze else {}),
       **self._of_weights(),
     }
+
+  @property
+  def has_auxiliary_head(self) -> bool:
+    """Whether the network has the auxiliary head of Inception-V3."""
+    return self.config.regularization.auxiliary_weight > 0
 
   @property
   def zero_gamma(self) -> bool:
@@ -182,6 +188,7 @@ def plan(
   )
   _require_full_size_last(config, inputs.image_shape[0])
   _require_image_shapes(model.model, config, inputs.image_shape)
+  _require_auxiliary_head(model.model, config)
   planned = Plan(
     values=values,
     inputs=inputs,
@@ -200,6 +207,21 @@ def _require_full_size_last(config: TrainConfig, image_height: int) -> None:
     raise ConfigError(
       "progressive_image_sizes must end with the size of the images "
       f"({image_height}), which evaluation sees, got {sizes[-1]}"
+    )
+
+
+def _require_auxiliary_head(model: str, config: TrainConfig) -> None:
+  """Raises if an auxiliary head is weighed, and the network has none."""
+  weight = config.regularization.auxiliary_weight
+  if weight and model != "keras:InceptionV3":
+    raise ConfigError(
+      "auxiliary_weight must be 0 unless the model is keras:InceptionV3, got "
+      f"{weight:g} with {model}"
+    )
+  if weight and config.loop.progressive_image_sizes:
+    raise ConfigError(
+      "auxiliary_weight must be 0 with progressive_image_sizes, for the "
+      f"auxiliary head needs one size of images, got {weight:g}"
     )
 
 

@@ -31,6 +31,7 @@ def build_model(
   std: Sequence[float],
   stochastic_depth: float = 0.0,
   padding: str = "same",
+  auxiliary_head: bool = False,
   freeze: Sequence[str] = (),
   dtype: str | None = None,
 ) -> tf.keras.Model:
@@ -52,6 +53,8 @@ def build_model(
       it rises linearly from the first block on. 0 drops nothing.
     padding: "same"; or "symmetric", for ImageNet ResNets with weights that
       PyTorch trained.
+    auxiliary_head: Whether keras:InceptionV3 gets its auxiliary classifier, as
+      a second output; see `auxiliary.with_auxiliary_head`.
     freeze: Beginnings of names of layers that are not trained, or
       "all_but_head".
     dtype: Keras dtype policy of the layers, such as "mixed_bfloat16"; None is
@@ -68,7 +71,7 @@ def build_model(
   Reference: He et al. 2018 (arXiv 1812.01187), section 4.
   """
   # Imported here, because whoever only wants the names needs no TensorFlow.
-  from train_loop.models import fine_tuning
+  from train_loop.models import auxiliary, fine_tuning
 
   place, name = names.parts(model)
   arguments: dict[str, Any] = {
@@ -86,6 +89,8 @@ def build_model(
     built = _from_elsewhere(place, name, **arguments)
   else:
     built = _ours(model, mean=mean, std=std, **ours, **arguments)
+  if auxiliary_head:
+    built = auxiliary.with_auxiliary_head(built, dtype=dtype)
   if freeze:
     fine_tuning.freeze(built, freeze)
   return built

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from train_loop.fields import ConfigError
+
 # The last layer on the grid of 17x17, for images of 299 pixels.
 _LAYER = "mixed7"
 
@@ -30,21 +32,21 @@ def with_auxiliary_head(
     training `auxiliary_weight` weighs the second; nothing else uses it.
 
   Raises:
-    ValueError: `model` is no Inception-V3 of a known image size.
+    ConfigError: `model` is no Inception-V3 of a known image size.
 
   Reference: Szegedy et al. 2015 (arXiv 1512.00567), section 4 and figure 8.
   """
   layers = {layer.name: layer for layer in model.layers}
   if _LAYER not in layers:
-    raise ValueError(
+    raise ConfigError(
       f"auxiliary_weight needs keras:InceptionV3, whose layer {_LAYER} feeds "
       f"the auxiliary head, got the model {model.name!r}"
     )
   features = layers[_LAYER].output
-  if features.shape[1] is None or features.shape[2] is None:
-    raise ValueError(
-      "auxiliary_weight needs images of one size, and a network that knows it: "
-      "leave progressive_image_sizes out"
+  if None in features.shape[1:]:
+    raise ConfigError(
+      "auxiliary_weight needs a network for images of one size, got one for "
+      f"{tuple(model.inputs[0].shape[1:])}"
     )
   side = tf.keras.layers.AveragePooling2D(
     _window(features), strides=3, dtype=dtype, name="auxiliary_pool"

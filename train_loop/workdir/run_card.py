@@ -60,6 +60,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
   "network.std": (list,),
   "network.stochastic_depth": (*_NUMBER, _ABSENT),
   "network.padding": (str, _ABSENT),
+  "network.auxiliary_head": (bool, _ABSENT),
   "network.freeze": (list, _ABSENT),
   "image_shape": (list, _ABSENT),
   "data.class_names": (list, type(None), _ABSENT),
