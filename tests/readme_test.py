@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import importlib.util
 import inspect
 import re
 import shlex
@@ -12,6 +15,8 @@ import pytest
 
 import data
 from tests.project import ROOT
+from train_loop import TrainConfig
+from train_loop import config as config_lib
 from train_loop.command import flags
 from train_loop.step import train_step
 
@@ -93,6 +98,36 @@ def test_every_flag_named_is_a_flag(page):
   for name in re.findall(r"--([a-z0-9_]+)(?![\w-])", text_of(page)):
     known = {*flags.names(), *others}
     assert name in known or name.removeprefix("no") in known, f"--{name}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_public_name_is_one(page):
+  names = re.findall(r"`((?:train_loop|tricks|data)\.[\w.]+)\b", text_of(page))
+  for name in names:
+    assert resolved(name) is not None, f"{page}: {name}"
+
+
+def resolved(name: str) -> object:
+  """Returns the module or the module's attribute of a dotted name, or None."""
+  if importlib.util.find_spec(name.split(".")[0]) is None:
+    return None
+  try:
+    return importlib.import_module(name)
+  except ImportError:
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute, None)
+
+
+def test_every_setting_of_the_page_of_migration_is_one():
+  page = text_of("docs/migration.md")
+  fields = {
+    field.name
+    for concern in dataclasses.fields(TrainConfig)
+    for field in dataclasses.fields(getattr(config_lib, str(concern.type)))
+  }
+  settings = re.findall(r"\b(?<!-)(\w+)=[…\d]", page.split("##")[0])
+  assert settings and set(settings) <= fields
+  assert {"total_steps", "warmup_steps", "hold_steps"} <= fields
 
 
 @pytest.mark.parametrize("page", PAGES)
