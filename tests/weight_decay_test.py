@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests import modes
-from tricks import decay_mask, l2_gradient
+from tricks import decay_mask, l2_gradient, undecayed_matrices
 
 layers = tf.keras.layers
 
@@ -228,3 +228,43 @@ def test_weight_decay_out_of_range_is_named(weight_decay):
   message = f"weight_decay must be finite and >= 0, got {weight_decay}"
   with pytest.raises(ValueError, match=message):
     l2_gradient(tf.ones([2]), tf.ones([2]), weight_decay)
+
+
+class Scaled(layers.Layer):
+  """A dense layer without a bias, whose kernel is called w."""
+
+  def build(self, input_shape):
+    self.w = self.add_weight(name="w", shape=(input_shape[-1], 2))
+    self.scale = self.add_weight(name="scale", shape=(2,))
+
+  def call(self, inputs):
+    return tf.matmul(inputs, self.w) * self.scale
+
+
+class Declared(Scaled):
+  """The same layer, which says what its kernels are."""
+
+  @property
+  def kernels(self):
+    return [self.w, self.scale]
+
+
+@pytest.mark.parametrize("layer", [Scaled, Declared])
+def test_a_layer_of_ones_own_names_its_kernels(layer):
+  x = tf.keras.Input([3])
+  model = tf.keras.Model(x, layers.Dense(2)(layer()(x)))
+  declared = layer is Declared
+  # A variable of rank 1 is no kernel, whatever the layer says.
+  assert decay_mask(model) == [declared, False, True, False]
+  names = undecayed_matrices(model)
+  assert [name.split("/")[-1].split(":")[0] for name in names] == (
+    [] if declared else ["w"]
+  )
+
+
+def test_embeddings_are_listed_and_kernels_and_biases_are_not():
+  x = tf.keras.Input([3])
+  y = layers.Flatten()(layers.Embedding(5, 2, name="table")(x))
+  model = tf.keras.Model(x, layers.Dense(2)(y))
+  (name,) = undecayed_matrices(model)
+  assert name.startswith("table/")

@@ -360,3 +360,36 @@ def test_model_that_is_not_functional_is_refused():
   for model in (Subclassed(name="mine"), tf.keras.Sequential(name="mine")):
     with pytest.raises(ValueError, match="zero_gamma needs a functional model"):
       zero_gamma(model)
+
+
+def test_a_norm_that_also_feeds_what_is_outside_the_branch_is_untouched():
+  """As in NASNet, whose cells add what other cells use too."""
+  x = image()
+  branch = conv_norm(relu(conv_norm(x, "1")), "2")
+  added = layers.Add()([branch, x])
+  used_again = layers.Concatenate()([added, branch])
+  assert zeroed(tf.keras.Model(x, used_again)) == []
+
+
+def test_a_norm_that_feeds_the_outside_through_another_layer_is_untouched():
+  x = image()
+  branch = relu(conv_norm(relu(conv_norm(x, "1")), "2"))
+  added = layers.Add()([branch, x])
+  used_again = layers.Concatenate()([added, conv(branch)])
+  assert zeroed(tf.keras.Model(x, used_again)) == []
+
+
+def test_an_add_of_what_another_add_holds_has_a_branch_of_its_own():
+  x = image()
+  first = layers.Add()([conv_norm(x, "1"), x])
+  second = layers.Add()([conv_norm(first, "2"), first])
+  joined = layers.Concatenate()([first, second])
+  assert zeroed(tf.keras.Model(x, joined)) == ["1", "2"]
+
+
+def test_a_frozen_norm_is_untouched():
+  x = image()
+  y = basic_block(basic_block(x, "a"), "b")
+  model = tf.keras.Model(x, y)
+  model.get_layer("a_2").trainable = False
+  assert zeroed(model) == ["b_2"]

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+import tricks
 from train_loop import batches as batches_lib
 from train_loop import compatibility, evaluation, machine
 from train_loop import config as config_lib
@@ -102,6 +103,7 @@ def train_and_evaluate(
   if saver.restore_latest():
     logging.info("%s goes on from step %d", workdir, int(state.step.numpy()))
   start_step = int(state.step.numpy())
+  _log_undecayed(model, config.optimizer)
   batches = tf.distribute.get_strategy().experimental_distribute_dataset(
     batches_lib.train_batches(
       train_dataset, config, start_step, state.num_classes
@@ -268,6 +270,20 @@ def _evaluate(
   if np.float32(results["eval_top1"]) > state.best_top1.numpy():
     state.best_top1.assign(results["eval_top1"])
     saver.save_best()
+
+
+def _log_undecayed(
+  model: tf.keras.Model, config: config_lib.OptimizerConfig
+) -> None:
+  """Lists the matrices that a user may expect to decay, and do not."""
+  if config.weight_decay and config.decay_kernels_only:
+    names = tricks.undecayed_matrices(model)
+    if names:
+      logging.info(
+        "not decayed: %s; only kernels are, and a layer of your own names its "
+        "kernels by an attribute `kernels`, a list of variables",
+        ", ".join(names[:10]) + (", ..." if len(names) > 10 else ""),
+      )
 
 
 def _picture(

@@ -59,7 +59,12 @@ if TYPE_CHECKING:
     warmup_hold_cosine,
   )
   from tricks.stochastic_depth import drop_probabilities, stochastic_depth
-  from tricks.weight_decay import decay_mask, kernel_mask, l2_gradient
+  from tricks.weight_decay import (
+    decay_mask,
+    kernel_mask,
+    l2_gradient,
+    undecayed_matrices,
+  )
   from tricks.zero_gamma import zero_gamma
 
 __all__ = [
@@ -90,6 +95,7 @@ __all__ = [
   "scale_learning_rate",
   "smooth_labels",
   "stochastic_depth",
+  "undecayed_matrices",
   "warmup_hold_cosine",
   "zero_gamma",
 ]
@@ -124,6 +130,7 @@ _FILES = {
   "decay_mask": "weight_decay",
   "kernel_mask": "weight_decay",
   "l2_gradient": "weight_decay",
+  "undecayed_matrices": "weight_decay",
   "zero_gamma": "zero_gamma",
 }
 

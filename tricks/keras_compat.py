@@ -91,7 +91,8 @@ def kernels(layer: Layer) -> list[Any]:
 
   A kernel is recognised by the layer's attribute that holds it and by its rank
   (> 1), never by its name: an Embedding's table, a bias of rank 2 and a
-  BatchNorm's γ are not kernels.
+  BatchNorm's γ are not kernels. A layer of your own names its kernels by an
+  attribute or property `kernels`, a list of variables.
 
   Args:
     layer: a built Keras layer; its sublayers are left out.
@@ -100,6 +101,8 @@ def kernels(layer: Layer) -> list[Any]:
     The layer's variables, as Keras holds them.
   """
   found = [getattr(layer, name, None) for name in _KERNEL_ATTRIBUTES]
+  own = getattr(layer, "kernels", None)
+  found += own if isinstance(own, (list, tuple)) else []
   return [
     kernel
     for kernel in found

@@ -56,6 +56,28 @@ def kernel_mask(model: tf.keras.Model) -> list[bool]:
   return [id(variable) in kernels for variable in model.trainable_variables]
 
 
+def undecayed_matrices(model: tf.keras.Model) -> list[str]:
+  """Names the trainable variables of rank > 1 that are no kernels.
+
+  Embedding tables, biases of attention, and the kernels of custom layers that
+  do not say so (`keras_compat.kernels`).
+
+  Args:
+    model: a built Keras model.
+
+  Returns:
+    The variables' names in the order of `model.trainable_variables`, which do
+    not decay if kernels alone do.
+  """
+  return [
+    getattr(variable, "path", variable.name)
+    for variable, is_kernel in zip(
+      model.trainable_variables, kernel_mask(model)
+    )
+    if not is_kernel and len(variable.shape) > 1
+  ]
+
+
 def l2_gradient(
   gradient: tf.Tensor, parameter: tf.Tensor, weight_decay: float
 ) -> tf.Tensor:

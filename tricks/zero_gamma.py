@@ -33,9 +33,11 @@ def zero_gamma(model: tf.keras.Model) -> list[keras_compat.Layer]:
   Left alone are: projection shortcuts; Adds whose inputs have equally many
   kernels, or no common ancestor; branches that end with a kernel (the
   pre-activation ResNetV2), with a BatchNorm without γ, or with an activation
-  that does not map 0 to 0; a BatchNorm that is shared with another place in
-  another role. A layer that is not a kernel, an activation or a product is
-  assumed to map 0 to 0 (dropout, pooling, padding, stochastic depth).
+  that does not map 0 to 0; branches whose last BatchNorm also feeds what is no
+  part of the branch (the cells of NASNet), is not trained, or is shared with
+  another place in another role. A layer that is not a kernel, an activation or
+  a product is assumed to map 0 to 0 (dropout, pooling, padding, stochastic
+  depth).
 
   Args:
     model: a built functional Keras model; functional models nested in it are
@@ -72,8 +74,12 @@ def _last_batch_norms(graph: Sequence[keras_compat.GraphNode]) -> set[int]:
   for i, node in enumerate(graph):
     ancestors.append({i}.union(*(ancestors[j] for j in node.inbound)))
   kernels = [_count_kernels(node.layer) for node in graph]
+  fed: list[set[int]] = [set() for _ in graph]  # By each node, directly.
+  for i, node in enumerate(graph):
+    for j in node.inbound:
+      fed[j].add(i)
   last: set[int] = set()
-  for node in graph:
+  for add, node in enumerate(graph):
     if not _is(_ADD, node.layer) or len(node.inbound) < 2:
       continue
     common = set.intersection(*(ancestors[i] for i in node.inbound))
@@ -81,8 +87,14 @@ def _last_batch_norms(graph: Sequence[keras_compat.GraphNode]) -> set[int]:
       (sum(kernels[j] for j in ancestors[i] - common), i) for i in node.inbound
     )
     (second, _), (most, end) = branches[-2:]
-    if common and most > second:
-      last |= _ends(graph, end, ancestors[end] - common)
+    if not common or most <= second:
+      continue
+    branch = ancestors[end] - common
+    ends = _ends(graph, end, branch)
+    # All that a silenced BatchNorm reaches must be silenced only for this Add.
+    reached = [i for i in branch if ancestors[i] & ends]
+    if all(fed[i] <= branch | {add} for i in reached):
+      last |= ends
   return last
 
 
@@ -94,7 +106,8 @@ def _ends(
   if i not in branch or _count_kernels(layer) or not _keeps_zero(layer):
     return set()
   if keras_compat.is_batch_norm(layer):
-    return {i} if layer.gamma is not None else set()
+    trained = any(v is layer.gamma for v in layer.trainable_variables)
+    return {i} if trained else set()
   ends = [_ends(graph, j, branch) for j in inbound]
   if _is(_MULTIPLY, layer):
     # One factor only: two zeros would silence each other's gradient for good.
