@@ -90,7 +90,7 @@ class ModelConfig:
     known=model_names.parts,
     help=f"The network: one of {', '.join(MODELS)}; or keras:NAME, a "
     "classifier of tf.keras.applications, such as keras:MobileNet; or "
-    "python:package.module.function, a builder of your own. See models.md.",
+    "python:package.module.function, a builder of your own.",
   )
   model_variant: str = setting(
     "d",

@@ -1,0 +1,145 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The command with Keras' own networks, and with a user's builder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests import forked, pictures
+from tests.project import ROOT
+from train_loop.workdir import metrics_file, run_card
+
+BUILDER = """
+import tensorflow as tf
+
+def small(input_shape, num_classes):
+  x = tf.keras.Input(input_shape)
+  y = tf.keras.layers.Rescaling(1 / 127.5, -1)(x)
+  y = tf.keras.layers.Conv2D(4, 3, strides=2, activation="relu")(y)
+  y = tf.keras.layers.GlobalAveragePooling2D()(y)
+  y = tf.keras.layers.Dense(num_classes, activation="softmax")(y)
+  return tf.keras.Model(x, y)
+
+def broken(input_shape, num_classes):
+  return tf.keras.Sequential([tf.keras.layers.Dense(num_classes)])
+"""
+
+
+@pytest.fixture(scope="module")
+def jpegs(tmp_path_factory):
+  """The flags of a run on a folder of JPEGs."""
+  folder = pictures.write_folder(tmp_path_factory.mktemp("jpegs"))
+  return (
+    "--dataset=image_folder",
+    f"--data_dir={folder}",
+    "--image_size=32",
+    "--global_batch_size=8",
+    "--warmup_epochs=0",
+    "--precision=float32",
+    "--jit_compile=false",
+    "--onednn=true",
+    "--steps_per_loop=1",
+    "--log_every_steps=1",
+  )
+
+
+def command(*arguments):
+  return forked.run("train_loop.main", *arguments)
+
+
+def test_keras_mobilenet_trains_stops_and_goes_on(jpegs, tmp_path):
+  arguments = ["--model=keras:MobileNet", *jpegs, "--epochs=6"]
+  process = subprocess.Popen(
+    [
+      sys.executable,
+      "-m",
+      "train_loop.main",
+      *arguments,
+      f"--workdir={tmp_path}",
+    ],
+    cwd=ROOT,
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+    stderr=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+    text=True,
+  )
+  for line in process.stderr:  # Until the loop runs.
+    if "step 2/" in line:
+      process.send_signal(signal.SIGTERM)
+      break
+  rest = process.stderr.read()
+  assert process.wait() == 143, rest
+  card = run_card.read(tmp_path)
+  assert card["network"]["model"] == "keras:MobileNet"
+  assert not {"model_variant", "stochastic_depth"} & set(card["network"])
+  done = command(f"--workdir={tmp_path}")
+  assert done.returncode == 0, done.stderr
+  assert "goes on from step" in done.stderr
+  steps = [record["step"] for record in metrics_file.read_metrics(tmp_path)]
+  assert max(steps) == 6 * 3  # 24 images in batches of 8.
+  done = command("--mode=eval", f"--workdir={tmp_path}")
+  assert done.returncode == 0, done.stderr
+
+
+def test_a_builder_in_the_current_folder_trains(jpegs, tmp_path, monkeypatch):
+  (tmp_path / "own_networks.py").write_text(BUILDER)
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.syspath_prepend(str(tmp_path))
+  done = command(
+    "--model=python:own_networks.small",
+    *jpegs,
+    "--epochs=2",
+    f"--workdir={tmp_path / 'run'}",
+  )
+  assert done.returncode == 0, done.stderr
+  assert "own_networks.small: its closing softmax is removed" in done.stderr
+  again = command("--mode=eval", f"--workdir={tmp_path / 'run'}")
+  assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_a_refused_network_is_one_line(precision, jpegs, tmp_path, monkeypatch):
+  (tmp_path / "own_networks.py").write_text(BUILDER)
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.syspath_prepend(str(tmp_path))
+  done = command(
+    "--model=python:own_networks.broken",
+    *jpegs,
+    f"--precision={precision}",
+    f"--workdir={tmp_path / 'run'}",
+  )
+  assert done.returncode == 2, done.stderr
+  (line,) = [
+    line for line in done.stderr.splitlines() if line.startswith("train_loop:")
+  ]
+  assert "own_networks.broken must return a functional model" in line
+  assert "Traceback" not in done.stderr
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+  ("argument", "words"),
+  [
+    ("--model=keras:InceptionV3", "from 75 x 75 pixels on, got 32 x 32"),
+    ("--model=keras:MobileNets", "did you mean 'keras:MobileNet'?"),
+    ("--stochastic_depth=0.1", "stochastic_depth must be left out with keras"),
+    ("--model_variant=b", "model_variant must be left out with keras"),
+    (
+      "--progressive_image_sizes=16:0,32:0.5",
+      "from 32 x 32 pixels on, got 16 x 16",
+    ),
+  ],
+)
+def test_flags_that_do_not_fit_are_refused(argument, words, jpegs, tmp_path):
+  done = command(
+    "--model=keras:MobileNet", *jpegs, argument, f"--workdir={tmp_path / 'run'}"
+  )
+  assert done.returncode == 2, done.stderr
+  assert words in done.stderr
+  assert not (tmp_path / "run").exists()
