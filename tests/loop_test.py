@@ -322,3 +322,29 @@ def test_images_grow_with_one_trace_a_size_and_resume_in_any(tmp_path):
   train_and_evaluate(model, tiny.dataset(), None, config, tmp_path / "parts")
   for one, other in zip(whole, tiny.values(model.variables)):
     np.testing.assert_array_equal(one, other)
+
+
+class Table(tf.keras.layers.Layer):
+  """Has a matrix that is no kernel."""
+
+  def build(self, input_shape):
+    self.w = self.add_weight(name="w", shape=(input_shape[-1], 4))
+
+  def call(self, inputs):
+    return tf.matmul(inputs, self.w)
+
+
+@pytest.mark.parametrize(
+  ("changes", "listed"), [({}, True), ({"decay_kernels_only": False}, False)]
+)
+def test_matrices_that_do_not_decay_are_listed(
+  changes, listed, tmp_path, caplog
+):
+  images = tf.keras.Input(tiny.SHAPE)
+  flat = tf.keras.layers.Flatten()(images)
+  model = tf.keras.Model(images, Table()(flat))
+  config = tiny.config(total_steps=1, warmup_steps=0, **changes)
+  with caplog.at_level("INFO"):
+    train_and_evaluate(model, tiny.dataset(), None, config, tmp_path)
+  assert ("not decayed: " in caplog.text) == listed
+  assert ("/w" in caplog.text or "w:0" in caplog.text) == listed
