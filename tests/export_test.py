@@ -29,7 +29,9 @@ from train_loop.exporting import (
   reader,
 )
 from train_loop.exporting.classifier import Classifier
+from train_loop.models.batch_norm import BatchNorm
 from train_loop.modes import export
+from tricks import keras_compat
 
 SIZE = 12
 FILES = {
@@ -424,6 +426,25 @@ def test_networks_of_ours_become_keras_own_layers(model, size, options):
   images = weights.integers(0, 256, (3, size, size, 3), np.uint8)
   np.testing.assert_allclose(
     theirs(images, training=False), ours(images, training=False), rtol=1e-4
+  )
+
+
+def test_our_layers_in_a_nested_model_become_keras_own():
+  images = tf.keras.Input((6, 6, 2))
+  inner = tf.keras.Sequential(
+    [tf.keras.Input((6, 6, 2)), BatchNorm(scale=False), BatchNorm(center=False)]
+  )
+  outputs = BatchNorm(epsilon=0.1)(inner(images))
+  ours = tf.keras.Model(images, outputs)
+  random = np.random.default_rng(0)
+  for variable in ours.variables:
+    variable.assign(random.uniform(0.5, 1.5, variable.shape))
+  theirs = keras_file.of_keras_layers(ours)
+  kinds = map(type, keras_compat.flat_layers(theirs))
+  assert not any(kind.__module__.startswith("train_loop") for kind in kinds)
+  batch = random.normal(size=(3, 6, 6, 2)).astype("float32")
+  np.testing.assert_allclose(
+    theirs(batch, training=False), ours(batch, training=False), rtol=1e-5
   )
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from train_loop.exporting.classifier import Classifier
 from train_loop.fields import ConfigError
+from train_loop.models import fusing
 from train_loop.models.batch_norm import BatchNorm
 from train_loop.models.halving_mean import HalvingMean
 from train_loop.models.small_resnet import PadChannels
@@ -60,11 +61,16 @@ def of_keras_layers(model: tf.keras.Model) -> tf.keras.Model:
   there, is left out.
 
   Args:
-    model: a functional model.
+    model: a functional model, or a Sequential one.
 
   Raises:
-    ConfigError: a layer is neither Keras' own nor one of ours.
+    ConfigError: it is none, or a layer is neither Keras' own nor one of ours.
   """
+  if not keras_compat.is_functional(model):
+    raise ConfigError(
+      "export_format=keras must be of a functional model, got a "
+      f"{type(model).__name__}: take another format"
+    )
   copy = tf.keras.models.clone_model(model, clone_function=_of_keras)
   for layer, copied in zip(model.layers, copy.layers):
     if not isinstance(layer, StochasticDepth):
@@ -75,11 +81,11 @@ def of_keras_layers(model: tf.keras.Model) -> tf.keras.Model:
 def _of_keras(layer: Any) -> Any:
   """Returns a new layer of Keras' own, without weights, for one layer."""
   layers = tf.keras.layers
+  if keras_compat.is_functional(layer):
+    return of_keras_layers(layer)
   own = {"name": layer.name, "dtype": layer.get_config()["dtype"]}
   if isinstance(layer, BatchNorm):
-    return layers.BatchNormalization(
-      momentum=layer.momentum, epsilon=layer.epsilon, **own
-    )
+    return fusing.unfused(layer)
   if isinstance(layer, StochasticDepth):
     return layers.Activation("linear", **own)
   if isinstance(layer, HalvingMean):

@@ -64,7 +64,7 @@ def unfuse_batch_norm(model: tf.keras.Model) -> tf.keras.Model:
     ValueError: the model is not functional, so that its graph is not known.
   """
   _require_functional(model, "unfuse_batch_norm")
-  return _replaced(model, _is_ours, _unfused)
+  return _replaced(model, _is_ours, unfused)
 
 
 def can_fuse(model: tf.keras.Model) -> bool:
@@ -110,7 +110,12 @@ def _is_ours(layer: Layer) -> bool:
   return type(layer) is batch_norm.BatchNorm and layer.built
 
 
-def _unfused(layer: Layer) -> Layer:
+def unfused(layer: Layer) -> Layer:
+  """Returns a new BatchNormalization of Keras' own, in place of one BatchNorm.
+
+  Args:
+    layer: ours; its weights have to be copied.
+  """
   config = layer.get_config()
   del config["unbiased_variance"]
   return tf.keras.layers.BatchNormalization.from_config(config)
