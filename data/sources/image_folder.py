@@ -57,6 +57,20 @@ def load(
   return train, _load_part(held_out, train.class_names, channels)
 
 
+def load_whole(data_dir: str, *, channels: int = 3) -> EncodedSource:
+  """Loads all images of a folder of classes, for evaluation.
+
+  Args:
+    data_dir: the folder; it has no parts.
+    channels: 1 (gray) or 3 (RGB), which all images are converted to.
+
+  Raises:
+    DataError: names the folder and the remedy.
+  """
+  require_folder(data_dir, "image_folder")
+  return _load_part(data_dir, None, channels)
+
+
 def _has_folder(data_dir: str, name: str) -> bool:
   return os.path.isdir(os.path.join(data_dir, name))
 

@@ -40,7 +40,9 @@ class SourceOptions:
   data_dir: str = setting(
     "",
     "The folder or file that holds the data. Without it, fashion_mnist looks "
-    "in the system's folders and in the cache, and downloads if it must.",
+    "in the system's folders and in the cache, and downloads if it must. Mode "
+    "eval takes another folder of the same classes too: all of DIR/CLASS, "
+    "or the part for evaluation.",
     path=True,
   )
   labels: str = setting(

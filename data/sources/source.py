@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -251,6 +251,33 @@ def require_folder(data_dir: str, dataset: str) -> None:
     )
   if not os.path.isdir(data_dir):
     raise DataError(f"data_dir must be a folder, got {data_dir!r}")
+
+
+def with_classes(source: Any, class_names: Sequence[str]) -> Any:
+  """Numbers the classes of a source as a run does, by their names.
+
+  Args:
+    source: the examples; it may have fewer classes.
+    class_names: of the run.
+
+  Returns:
+    The source, with other labels.
+
+  Raises:
+    DataError: a class is none of the run's; shows both lists.
+  """
+  if list(source.class_names) == list(class_names):
+    return source
+  numbers = {name: number for number, name in enumerate(class_names)}
+  if not set(source.class_names) <= set(numbers):
+    raise DataError(
+      f"{source.name} must have the classes of the run, or some of them: "
+      f"{', '.join(class_names)}; got {', '.join(source.class_names)}"
+    )
+  new = np.array([numbers[name] for name in source.class_names], np.int32)
+  return dataclasses.replace(
+    source, labels=new[source.labels], class_names=tuple(class_names)
+  )
 
 
 def check_labels(labels: np.ndarray, num_classes: int, name: str) -> None:

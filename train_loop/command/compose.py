@@ -33,6 +33,10 @@ if TYPE_CHECKING:
   import tensorflow as tf
 
 
+# The data to train on, and to evaluate.
+Sources = tuple[data.AnySource, data.AnySource]
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
   """What the flags ask for, checked, and made without TensorFlow.
@@ -237,15 +241,20 @@ def _require_image_shapes(
     model_names.require_image_shape(model, (None, None, channels))
 
 
-def load_sources(values: Values) -> tuple[data.AnySource, data.AnySource]:
+def load_sources(values: Values) -> Sources:
   """Loads the data that the flags name: to train on, and to evaluate."""
   return data.load(group(data.SourceOptions, values))
 
 
-def make_inputs(values: Values) -> data.Inputs:
-  """Loads the data; raises a DataError if flags and data do not fit."""
+def make_inputs(values: Values, sources: Sources | None = None) -> data.Inputs:
+  """Loads the data; raises a DataError if flags and data do not fit.
+
+  Args:
+    values: the flags' values.
+    sources: the data, if they are loaded already.
+  """
   augmentation = group(data.Augmentation, values)
-  train, validation = load_sources(values)
+  train, validation = sources or load_sources(values)
   run = group(RunSettings, values)
   skipped = ""
   if run.on_bad_image == "skip":
@@ -393,6 +402,26 @@ def _data_card(inputs: data.Inputs) -> dict[str, Any]:
     "test_examples": validation.num_examples,
     "test_sha256": validation.fingerprint(),
   }
+
+
+def as_evaluated(
+  card: dict[str, Any], values: Values
+) -> tuple[TrainConfig, trials.Choice]:
+  """Returns a run's hyperparameters, and what it computed in; needs no data.
+
+  Args:
+    card: the run's.
+    values: the run's flags, adopted.
+  """
+  choice = trials.Choice(**card["choice"])
+  config = config_lib.config_from_flags(
+    values,
+    examples_per_epoch=card["settings"]["examples_per_epoch"],
+    precision=choice.precision,
+    jit_compile=choice.jit_compile,
+  )
+  machine.share_cores(config.optimizer.parts_at_once)
+  return config, choice
 
 
 def import_tensorflow(chosen: trials.Choice) -> None:

@@ -1,11 +1,21 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluates the run in workdir and changes nothing in it."""
+"""Evaluates the run in workdir and changes nothing in it.
+
+On the run's own data; or, by --data_dir, on any folder of its classes: then on
+all its images, unless it has a part for evaluation as the run's data have.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import data
+from data.sources import image_folder
+from data.sources.source import with_classes
 from train_loop.command import compose, flags, terminal, trained_model
-from train_loop.failures import InputFailed
+from train_loop.failures import InputFailed, input_failures
+from train_loop.workdir import run_card
 
 
 def run(values: flags.Values) -> int:
@@ -20,25 +30,62 @@ def run(values: flags.Values) -> int:
 
   Raises:
     ConfigError: workdir holds no run, or a flag differs from the run's.
-    DataError: bad data.
+    DataError: bad data, or data of other classes.
   """
   flags.require_workdir(values)
   workdir = values.workdir
   card = trained_model.require_card(workdir)
+  other_data = bool(values["data_dir"].present)
   trained_model.adopt_flags(card, values)
-  parts = compose.compose(values, card["choice"], network=card["network"])
+  config, choice = compose.as_evaluated(card, values)
+  validation = _validation(values, card, other_data=other_data)
+  names = run_card.class_names(card)
+  if names:
+    validation = with_classes(validation, names)
+  inputs = compose.make_inputs(values, (validation, validation))
+  compose.import_tensorflow(choice)
+  trained = trained_model.load(
+    workdir, checkpoint=values.checkpoint, dtype=choice.precision
+  )
 
   from train_loop import evaluation
 
+  dataset = inputs.eval_dataset()
   try:
-    results = evaluation.evaluate(
-      parts.model,
-      parts.inputs.eval_dataset(),
-      parts.config,
-      workdir,
-      checkpoint=values.checkpoint,
-    )
+    with input_failures(range(0)):
+      results = evaluation.make_evaluate(trained.model, dataset, config)()
   except InputFailed as error:
-    raise parts.inputs.bad_image(error.steps) or error from error
+    raise inputs.bad_image(error.steps) or error from error
   print(f"{workdir}: {terminal.summary(results)}")
   return 0
+
+
+def _validation(
+  values: flags.Values, card: dict[str, Any], *, other_data: bool
+) -> data.AnySource:
+  """Returns the data to evaluate.
+
+  A folder may be the run's own, moved: then the part that was held out counts.
+  """
+  if not other_data or values.dataset != "image_folder":
+    return compose.load_sources(values)[1]
+  try:
+    _, validation = compose.load_sources(values)
+  except data.DataError as error:
+    try:
+      return _whole(values)
+    except data.DataError:
+      if values.validation_fraction:
+        raise
+      raise error from None
+  same = validation.fingerprint() == card["data"].get("test_sha256")
+  if values.validation_fraction and not same:
+    return _whole(values)
+  return validation
+
+
+def _whole(values: flags.Values) -> data.AnySource:
+  """Returns all images of the folder data_dir."""
+  return image_folder.load_whole(
+    values.data_dir, channels=values.image_channels
+  )

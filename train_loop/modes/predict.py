@@ -27,19 +27,11 @@ import tabulate
 
 from data import DataError
 from data.sources import image_files
-from train_loop import machine
-from train_loop.command import (
-  compose,
-  config_from_flags,
-  flags,
-  terminal,
-  trained_model,
-)
+from train_loop.command import compose, flags, terminal, trained_model
 from train_loop.command.settings import PredictSettings
 from train_loop.config import TrainConfig
 from train_loop.failures import BAD_INPUT, first_line
 from train_loop.fields import ConfigError
-from train_loop.preflight import trials
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -109,7 +101,14 @@ def run(values: flags.Values) -> int:
       "inputs must be given: train_loop --mode=predict --workdir=DIR FILES, or "
       "- for their paths on standard input"
     )
-  config, choice = _as_evaluated(values)
+  if values["data_dir"].present:
+    raise ConfigError(
+      f"data_dir must be left out for mode predict, got {values.data_dir!r}: "
+      "give files and folders behind the flags"
+    )
+  card = trained_model.require_card(values.workdir)
+  trained_model.adopt_flags(card, values)
+  config, choice = compose.as_evaluated(card, values)
   if isinstance(sys.stdout, io.TextIOWrapper):  # A name need not be UTF-8.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
   with tempfile.TemporaryDirectory() as folder:
@@ -132,26 +131,6 @@ def run(values: flags.Values) -> int:
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
       return _CLOSED_PIPE
   return BAD_INPUT if bad else 0
-
-
-def _as_evaluated(values: flags.Values) -> tuple[TrainConfig, trials.Choice]:
-  """Returns the settings of the run's evaluation, and what it computed in."""
-  if values["data_dir"].present:
-    raise ConfigError(
-      "data_dir must be left out for mode predict, got "
-      f"{values.data_dir!r}: give files and folders behind the flags"
-    )
-  card = trained_model.require_card(values.workdir)
-  trained_model.adopt_flags(card, values)
-  choice = trials.Choice(**card["choice"])
-  config = config_from_flags.config_from_flags(
-    values,
-    examples_per_epoch=card["settings"]["examples_per_epoch"],
-    precision=choice.precision,
-    jit_compile=choice.jit_compile,
-  )
-  machine.share_cores(config.optimizer.parts_at_once)
-  return config, choice
 
 
 def find(inputs: Sequence[str], folder: str) -> list[Image]:
