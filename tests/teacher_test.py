@@ -12,6 +12,7 @@ from tests import forked, tiny
 from train_loop import ConfigError, step
 from train_loop.command import teacher as teacher_lib
 from train_loop.config import ModelConfig
+from train_loop.models import weights
 from train_loop.models.teacher import as_teacher
 from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
@@ -255,3 +256,28 @@ def test_another_checkpoint_is_another_teacher(tmp_path):
     for checkpoint in ("latest", "best")
   }
   assert len(found) == 2
+
+
+def test_keras_network_teaches_with_its_own_weights_and_size(monkeypatch):
+  asked = []
+  monkeypatch.setattr(
+    weights, "load_weights", lambda model, name: asked.append((model, name))
+  )
+  settings = ModelConfig(teacher="keras:MobileNet")
+  teacher_lib.require(settings)
+  teacher = teacher_lib.load(
+    settings, image_shape=(8, 8, 1), class_names=list(map(str, range(1000)))
+  )
+  ((model, name),) = asked
+  assert name == "imagenet" and model.input_shape == (None, 224, 224, 3)
+  images = pixels(8, 8, 1)
+  large = tf.image.resize(images, [224, 224], antialias=True)
+  np.testing.assert_allclose(
+    teacher(images), model(tf.image.grayscale_to_rgb(large)), atol=1e-4
+  )
+
+
+def test_keras_has_no_such_network():
+  settings = ModelConfig(teacher="keras:Nowhere")
+  with pytest.raises(ConfigError, match="must be keras: and a name of"):
+    teacher_lib.load(settings, image_shape=(8, 8, 3), class_names="abcd")

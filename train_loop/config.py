@@ -125,8 +125,9 @@ class ModelConfig:
   teacher: str = setting(
     "",
     path=True,
-    help="Distill from this model: the workdir of a run; or a .keras file, "
-    "from images to logits or to a softmax. Images are resized to the "
+    help="Distill from this model: the workdir of a run; a .keras file, from "
+    "images to logits or to a softmax; or keras:NAME, a network of Keras "
+    "Applications with its weights of ImageNet. Images are resized to the "
     "teacher's size, and gray becomes RGB if it takes that.",
   )
   teacher_checkpoint: str = setting(

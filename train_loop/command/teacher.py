@@ -20,6 +20,8 @@ from train_loop.workdir import run_card
 if TYPE_CHECKING:
   import tensorflow as tf
 
+KERAS = "keras:"
+
 
 def require(settings: ModelConfig) -> None:
   """Checks a teacher as far as that is cheap.
@@ -31,7 +33,7 @@ def require(settings: ModelConfig) -> None:
     ConfigError: it is neither a run of this command nor a file of Keras'.
   """
   teacher, path = settings.teacher, pathlib.Path(settings.teacher)
-  if not teacher:
+  if not teacher or teacher.startswith(KERAS):
     return
   if path.is_dir():
     card = run_card.read(path)
@@ -44,8 +46,8 @@ def require(settings: ModelConfig) -> None:
       return
   if path.suffix != ".keras" or not path.is_file():
     raise ConfigError(
-      "teacher must be the workdir of a run of this command or a .keras file, "
-      f"got {teacher!r}"
+      "teacher must be the workdir of a run of this command, a .keras file or "
+      f"keras:NAME, got {teacher!r}"
     )
 
 
@@ -75,7 +77,9 @@ def load(
   from train_loop.models.teacher import as_teacher
 
   image_size = None
-  if pathlib.Path(settings.teacher).is_dir():
+  if settings.teacher.startswith(KERAS):
+    model = _of_keras(settings.teacher)
+  elif pathlib.Path(settings.teacher).is_dir():
     trained = trained_model.load(
       settings.teacher, checkpoint=settings.teacher_checkpoint
     )
@@ -91,6 +95,32 @@ def load(
     image_size=image_size,
     preprocessing=settings.teacher_preprocessing,
   )
+
+
+def _of_keras(name: str) -> tf.keras.Model:
+  """Returns a network of Keras Applications with its weights of ImageNet."""
+  import tensorflow as tf
+
+  from train_loop import models
+  from train_loop.models.weights import load_weights
+
+  make = getattr(tf.keras.applications, name.partition(":")[2], None)
+  if not callable(make):
+    raise ConfigError(
+      "teacher must be keras: and a name of tf.keras.applications, got "
+      f"{name!r}"
+    )
+  *size, channels = make(weights=None).input_shape[1:]
+  model = models.build_model(
+    name,
+    input_shape=(*size, channels),
+    num_classes=1000,
+    mean=(0.0,) * channels,
+    std=(1.0,) * channels,
+    dtype="float32",
+  )
+  load_weights(model, "imagenet")
+  return model
 
 
 def _of_file(path: str) -> tf.keras.Model:
