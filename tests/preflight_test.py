@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 
 import pytest
@@ -13,9 +14,10 @@ from tests import tiny
 from train_loop import machine
 from train_loop.preflight import choose as preflight
 from train_loop.preflight import trial_cache
-from train_loop.preflight.choose import Asked
 from train_loop.preflight.trials import Choice, Device, Trial
 
+# What is tried but for BatchNorm, which has tests of its own.
+Asked = functools.partial(preflight.Asked, fuse_batch_norm="false")
 ALL_OPEN = Asked()
 EXPLICIT = Asked(onednn="true", precision="float32", jit_compile="false")
 CPU = Device()
@@ -34,6 +36,7 @@ def names(choices):
     ("tf32" if c.tensor_float_32 else c.precision)
     + "+xla" * c.jit_compile
     + "-onednn" * (not c.onednn)
+    + "+fused" * c.fuse_batch_norm
     for c in choices
   ]
 
@@ -194,6 +197,96 @@ def test_the_fastest_that_agrees_is_taken_and_a_failure_is_a_row():
   assert [line for line in lines if "taken" in line] == [lines[4]]
 
 
+# Images/s of each choice; the first two decide how the others are tried.
+FUSED_WINS = {
+  "float32": 10.0,
+  "float32+fused": 14.0,
+  "mixed_bfloat16+fused": 30.0,
+  "mixed_bfloat16": 20.0,  # The fastest of the process, the other way.
+  "float32-onednn+fused": 12.0,
+  "mixed_bfloat16+xla+fused": 5.0,
+  "float32+xla+fused": 4.0,
+}
+KERAS_WINS_WITH_XLA_TOO = {
+  "float32": 10.0,
+  "float32+fused": 9.0,
+  "mixed_bfloat16": 8.0,
+  "mixed_bfloat16+xla": 40.0,
+  "float32+xla": 4.0,
+  "mixed_bfloat16+xla+fused": 50.0,
+  "float32-onednn": 9.0,
+}
+
+
+@pytest.mark.parametrize(
+  ("speeds", "order", "taken"),
+  [
+    (
+      FUSED_WINS,
+      [
+        "float32",
+        "float32+fused",
+        "mixed_bfloat16+fused",
+        "mixed_bfloat16+xla+fused",
+        "float32+xla+fused",
+        "mixed_bfloat16",
+        "float32-onednn+fused",
+      ],
+      "mixed_bfloat16+fused",
+    ),
+    (
+      KERAS_WINS_WITH_XLA_TOO,
+      list(KERAS_WINS_WITH_XLA_TOO),
+      "mixed_bfloat16+xla+fused",
+    ),
+  ],
+)
+def test_fused_batch_norm_is_decided_first_and_checked_last(
+  speeds, order, taken
+):
+  results = {name: result(speed, 2.0) for name, speed in speeds.items()}
+  fake = FakeTrials(results, CPU_WITH_BFLOAT16)
+  choice, tried = choose(fake, preflight.Asked())
+  assert names(trial.choice for trial in tried) == order
+  assert names([choice]) == [taken]
+  assert "with fused BatchNorm" in preflight.described(choice)
+
+
+def test_fused_batch_norm_that_fails_is_not_taken():
+  failed = result(0.0, None, "ValueError: no graph")
+  results = {"float32": result(10.0, 2.0), "float32+fused": failed}
+  asked = preflight.Asked(
+    onednn="true", precision="float32", jit_compile="false"
+  )
+  choice, tried = choose(FakeTrials(results), asked)
+  assert names([choice]) == ["float32"]
+  assert len(tried) == 2
+
+
+def test_fused_batch_norm_alone_is_measured_if_it_is_open():
+  arguments = {"onednn": "true", "precision": "float32", "jit_compile": "false"}
+  assert preflight.Asked(**arguments).settled() is None
+  for asked in ("true", "false"):
+    settled = preflight.Asked(**arguments, fuse_batch_norm=asked).settled()
+    assert settled.fuse_batch_norm == (asked == "true")
+  assert all(
+    choice.fuse_batch_norm
+    for choice in preflight.candidates(
+      preflight.Asked(fuse_batch_norm="true"), AMPERE
+    )
+  )
+
+
+def test_a_choice_of_an_older_build_is_not_fused():
+  older = {
+    "onednn": True,
+    "tensor_float_32": False,
+    "precision": "float32",
+    "jit_compile": False,
+  }
+  assert not Choice(**older).fuse_batch_norm
+
+
 def test_onednn_is_not_tried_beside_a_gpu():
   plain = ("float32", "float32+xla")
   fake = FakeTrials({name: RESULTS["float32"] for name in plain}, OTHER_GPU)
@@ -344,6 +437,7 @@ def test_trials_are_rows_of_json():
     "tensor_float_32": False,
     "precision": "float32",
     "jit_compile": True,
+    "fuse_batch_norm": False,
     "images_per_second": 12.5,
     "loss": 2.25,
     "failure": "",

@@ -18,6 +18,7 @@ CHOICE = {
   "tensor_float_32": False,
   "precision": "float32",
   "jit_compile": False,
+  "fuse_batch_norm": False,
 }
 CARD = {
   "settings": {"seed": 1, "names": ["a"]},

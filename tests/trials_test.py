@@ -12,11 +12,15 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests import tiny
 from train_loop.config import ConfigError
+from train_loop.models import fusing
+from train_loop.models.batch_norm import BatchNorm
+from train_loop.models.fusing import fuse_batch_norm
 from train_loop.preflight import choose as preflight
 from train_loop.preflight import trials
 from train_loop.preflight.trials import Choice, Device, Job, TrialProcess
@@ -59,7 +63,9 @@ def job(make_model=make_model):
 
 def test_auto_measures_in_processes_of_its_own(tmp_path, monkeypatch):
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-  asked = preflight.Asked(precision="float32", jit_compile="false")
+  asked = preflight.Asked(
+    precision="float32", jit_compile="false", fuse_batch_norm="false"
+  )
   before = tf.random.get_global_generator().state.numpy()
   choice, tried = preflight.choose(asked, job(), {"test": "tiny"})
   choices = preflight.candidates(asked, trials.find_device())
@@ -107,6 +113,33 @@ def test_a_process_that_does_not_start_is_one_line():
   broken = dataclasses.replace(job(), make_teacher=Unreadable())
   with pytest.raises(ConfigError, match="exit code 7; set precision"):
     TrialProcess(broken, onednn=False)
+
+
+def make_keras_model(precision):
+  """A network with Keras' own BatchNormalization."""
+  layers = tf.keras.layers
+  x = tf.keras.Input(tiny.SHAPE)
+  y = layers.BatchNormalization(dtype=precision)(layers.Conv2D(4, 3)(x))
+  y = layers.Dense(tiny.NUM_CLASSES)(layers.GlobalAveragePooling2D()(y))
+  return tf.keras.Model(x, y)
+
+
+def test_batch_norm_is_fused_if_chosen(monkeypatch):
+  fused = []
+
+  def fuse(model):
+    fused.append(fuse_batch_norm(model))
+    return fused[-1]
+
+  monkeypatch.setattr(fusing, "fuse_batch_norm", fuse)
+  for chosen in (False, True):
+    choice = dataclasses.replace(PLAIN, fuse_batch_norm=chosen)
+    trial = trials.run_trial(job(make_keras_model), choice)
+    assert (trial.failure, trial.choice) == ("", choice)
+    assert len(fused) == chosen
+  (model,) = fused
+  (norm,) = [x for x in model.layers if isinstance(x, BatchNorm)]
+  assert np.any(np.array(tf.convert_to_tensor(norm.moving_mean)))  # Trained.
 
 
 def test_an_overflow_at_every_step_is_a_failure():

@@ -305,7 +305,11 @@ def choose(
     planned.config,
     planned.model.teacher or None,
   )
-  return preflight.choose(group(preflight.Asked, planned.values), job, workload)
+  asked = group(preflight.Asked, planned.values)
+  place, _ = model_names.parts(planned.network["model"])
+  if not place:  # Our networks have nothing else than our BatchNorm.
+    asked = dataclasses.replace(asked, fuse_batch_norm="false")
+  return preflight.choose(asked, job, workload)
 
 
 def build(
@@ -334,6 +338,11 @@ def build(
     zero_gamma=planned.zero_gamma,
     seed=planned.config.loop.seed,
   )
+  fine_tuned = _fine_tuned(planned, model)
+  if chosen.fuse_batch_norm:
+    from train_loop.models.fusing import fuse_batch_norm
+
+    model = fuse_batch_norm(model)
   return Parts(
     model=model,
     teacher=teacher_lib.load(teacher, **planned.images),
@@ -343,7 +352,7 @@ def build(
       "choice": dataclasses.asdict(chosen),
       **({"preflight": list(map(trial_cache.as_row, tried))} if tried else {}),
       "network": network,
-      **_fine_tuned(planned, model),
+      **fine_tuned,
       "image_shape": inputs.image_shape,
       "data": _data_card(inputs),
       "teacher_sha256": teacher_lib.sha256(teacher),

@@ -70,18 +70,28 @@ class Asked:
     "and backward alone; auto measures, and says what it took.",
   )
 
+  fuse_batch_norm: str = setting(
+    AUTO,
+    choices=SWITCH,
+    help="Put the fused BatchNorm of our networks in the place of Keras' own "
+    "BatchNormalization in other networks, which computes the same; auto "
+    "measures, and says what it took. Our networks have it anyway.",
+  )
+
   def __post_init__(self) -> None:
     check(self)
 
   def settled(self) -> Choice | None:
     """Returns the choice if nothing is left to measure, else None."""
-    if AUTO in (self.onednn, self.precision, self.jit_compile):
+    measured = (self.onednn, self.precision, self.jit_compile)
+    if AUTO in (*measured, self.fuse_batch_norm):
       return None
     return Choice(
       onednn=self.onednn == "true",
       tensor_float_32=self.tensor_float_32 == "true",
       precision=self.precision,
       jit_compile=self.jit_compile == "true",
+      fuse_batch_norm=self.fuse_batch_norm == "true",
     )
 
 
@@ -90,7 +100,8 @@ def candidates(asked: Asked, device: Device) -> list[Choice]:
 
   Plain float32 comes first, XLA last; among the candidates with XLA half
   precision comes first, because it is most often the fastest on a GPU, and time
-  may run out: XLA takes a minute for a large network.
+  may run out: XLA takes a minute for a large network. BatchNorm is fused only
+  if that is asked for; `measure` finds out about the rest.
 
   Args:
     asked: what the flags say; what they leave open is varied.
@@ -98,7 +109,13 @@ def candidates(asked: Asked, device: Device) -> list[Choice]:
   """
   open_precision = asked.precision == AUTO
   choices = [
-    Choice(onednn, tensor_float_32, precision, jit_compile)
+    Choice(
+      onednn,
+      tensor_float_32,
+      precision,
+      jit_compile,
+      fuse_batch_norm=asked.fuse_batch_norm == "true",
+    )
     for onednn in _values(asked.onednn, (True, False))
     for jit_compile in _values(asked.jit_compile, (False, True))
     for precision in (PRECISIONS if open_precision else (asked.precision,))
@@ -237,15 +254,33 @@ def workload_of(
 def measure(
   asked: Asked, job: Job, *, start: Callable[..., Any]
 ) -> list[Trial]:
-  """Tries each candidate, all with one oneDNN setting in one process."""
+  """Tries each candidate, all with one oneDNN setting in one process.
+
+  If that is open, fused BatchNorm is tried in the first candidate, for it costs
+  a trial: the others have it or not, as was faster there, and the fastest of a
+  process is tried the other way at its end.
+  """
   deadline = time.monotonic() + BUDGET_SECONDS
   tried: list[Trial] = []
+  open_fusing = asked.fuse_batch_norm == AUTO
+
+  def run(process: Any, choice: Choice) -> None:
+    left = deadline - time.monotonic()
+    logging.info("auto: measuring %s", described(choice))
+    tried.append(process.run(choice, timeout=left))
 
   def run_each(process: Any, choices: list[Choice]) -> None:
     for choice in choices:
-      left = deadline - time.monotonic()
-      logging.info("auto: measuring %s", described(choice))
-      tried.append(process.run(choice, timeout=left))
+      if open_fusing and tried:
+        fused = fastest(tried[:2]).fuse_batch_norm
+        choice = dataclasses.replace(choice, fuse_batch_norm=fused)
+      run(process, choice)
+      if open_fusing and len(tried) == 1:
+        run(process, other_batch_norm(choice))
+    other = other_batch_norm(fastest(tried))
+    untried = other not in [trial.choice for trial in tried]
+    if open_fusing and untried and other.onednn == choices[0].onednn:
+      run(process, other)
 
   first = asked.onednn != "false"
   with start(job, onednn=first) as process:
@@ -258,6 +293,11 @@ def measure(
     with start(job, onednn=not first) as process:
       run_each(process, others)
   return tried
+
+
+def other_batch_norm(choice: Choice) -> Choice:
+  """Returns the same choice with BatchNorm fused if it is not, or not if so."""
+  return dataclasses.replace(choice, fuse_batch_norm=not choice.fuse_batch_norm)
 
 
 def reference_of(tried: list[Trial]) -> Trial | None:
@@ -301,6 +341,8 @@ def described(choice: Choice) -> str:
     words.append("TensorFloat-32")
   words.append("with XLA" if choice.jit_compile else "without XLA")
   words.append("with oneDNN" if choice.onednn else "without oneDNN")
+  if choice.fuse_batch_norm:
+    words.append("with fused BatchNorm")
   return ", ".join(words)
 
 
@@ -319,7 +361,7 @@ def table(tried: list[Trial]) -> list[str]:
     rows,
     [*names, "images/s", "loss", "note"],
     tablefmt="plain",
-    floatfmt=("", "", "", "", ".0f", ".4f", ""),
+    floatfmt=(*("" for _ in names), ".0f", ".4f", ""),
   ).splitlines()
 
 

@@ -45,12 +45,14 @@ class Choice:
     tensor_float_32: let a GPU round the factors of float32 products.
     precision: one of `config.PRECISIONS`.
     jit_compile: let XLA compile the step.
+    fuse_batch_norm: put our BatchNorm in the place of Keras' own.
   """
 
   onednn: bool
   tensor_float_32: bool
   precision: str
   jit_compile: bool
+  fuse_batch_norm: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,6 +248,7 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
   import tensorflow as tf
 
   from train_loop import run_steps as run_steps_lib
+  from train_loop.models.fusing import fuse_batch_norm
   from train_loop.schedule import make_schedule
   from train_loop.state import TrainState
 
@@ -256,7 +259,10 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
     job.config, precision=PrecisionConfig(choice.precision, choice.jit_compile)
   )
   batches, teacher = _inputs(job)
-  state = TrainState(job.make_model(choice.precision), config)
+  model = job.make_model(choice.precision)
+  if choice.fuse_batch_norm:
+    model = fuse_batch_norm(model)
+  state = TrainState(model, config)
   run_steps = run_steps_lib.make_run_steps(
     state, config, schedule=make_schedule(config), teacher=teacher
   )

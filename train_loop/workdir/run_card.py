@@ -51,6 +51,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
   "choice.tensor_float_32": (bool,),
   "choice.precision": (str,),
   "choice.jit_compile": (bool,),
+  "choice.fuse_batch_norm": (bool, _ABSENT),
   "network": (dict, _ABSENT),
   "network.model": (str,),
   "network.model_variant": (str, _ABSENT),
