@@ -120,6 +120,23 @@ def test_a_nested_network_is_seen_through():
   assert {depths[id(v)] for v in base.get_layer("stem_conv1").weights} == {10}
 
 
+def test_an_auxiliary_head_is_a_head_too():
+  layers = tf.keras.layers
+  images = tf.keras.Input((8, 8, 1))
+  features = layers.Conv2D(3, 3, name="features")(images)
+  last = layers.Conv2D(4, 3, name="last")(features)
+  logits = layers.Dense(2, name="logits")(layers.Flatten()(last))
+  side = layers.Dense(2, name="side")(layers.Flatten()(features))
+  model = tf.keras.Model(images, [logits, side])
+  assert fine_tuning.head(model).name == "logits"
+  rates = fine_tuning.rate_multipliers(
+    model, layer_decay=0.5, head_learning_rate_multiplier=3.0
+  )
+  names = [v.shape[-1] for v in model.trainable_variables]
+  assert dict(zip(names, rates)) == {3: 0.25, 4: 0.5, 2: 3.0}
+  assert [r for n, r in zip(names, rates) if n == 2] == [3.0] * 4
+
+
 def test_a_network_whose_graph_is_not_known_is_refused():
   class Own(tf.keras.Model):
     def call(self, images):

@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from train_loop.fields import ConfigError
+from train_loop.models import auxiliary
 from tricks import keras_compat
 
 ALL_BUT_HEAD = "all_but_head"
@@ -121,7 +122,8 @@ def rate_multipliers(
   depth_of = depths(model)
   return [
     layer_decay**depth if depth else head_learning_rate_multiplier
-    for depth in (depth_of[id(parameter)] for parameter in parameters)
+    # Those of an auxiliary head are new, too.
+    for depth in (depth_of.get(id(parameter), 0) for parameter in parameters)
   ]
 
 
@@ -137,7 +139,8 @@ def depths(model: tf.keras.Model) -> dict[int, int]:
     model: a functional model.
 
   Returns:
-    The depth by `id` of the variable: 0 of the head's, 1 of the last block's.
+    The depth by `id` of the variable: 0 of the head's, 1 of the last block's;
+    none of an auxiliary head's.
 
   Raises:
     ConfigError: the model is not functional, or has no head.
@@ -164,7 +167,7 @@ def _graph(model: tf.keras.Model) -> list[keras_compat.GraphNode]:
       f"{type(model).__name__} {model.name!r}: build it with "
       "tf.keras.Model(inputs, outputs)"
     )
-  return keras_compat.layer_graph(model)
+  return keras_compat.layer_graph(auxiliary.main_output(model))
 
 
 def _cuts(graph: Sequence[keras_compat.GraphNode]) -> list[bool]:
