@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -75,9 +76,12 @@ def write_examples(
     held_out: evaluate on training images that were not chosen, instead of the
       test images.
   """
-  train, test = data.load(data.SourceOptions("fashion_mnist"))
+  train, test = (
+    cast(data.Source, source)  # Which are arrays.
+    for source in data.load(data.SourceOptions("fashion_mnist"))
+  )
   random = np.random.default_rng(seed)
-  arrays: dict[str, dict[str, np.ndarray]] = {"first": {}, "others": {}}
+  arrays: dict[str, dict[str, Any]] = {"first": {}, "others": {}}
   for name, classes in (("first", first), ("others", others_than(first))):
     number = np.full(10, -1)
     number[list(classes)] = range(len(classes))
