@@ -1,0 +1,81 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Images per second of mode predict, compared with those of mode eval.
+
+    python -m benchmarks.predict --json=predict.json
+
+Both answer the same JPEG files of 500 x 375 pixels with the same network, and
+read and decode them anew. A network that is slow hides what reading costs, so
+there is a fast one too.
+"""
+
+from __future__ import annotations
+
+import tempfile
+
+from benchmarks import harness
+from benchmarks.harness import Column, Contender, Runs
+
+COLUMNS = (
+  Column("images_per_second", "images/s", "{:.0f}"),
+  Column("peak_rss_bytes", "RSS MiB", "{:.0f}", 2.0**-20),
+)
+NETWORKS = {"resnet8": 64, "keras:MobileNet": 128}
+PREDICT = "mode predict"
+
+
+def compared(
+  model: str, image_size: int, options: harness.Record
+) -> dict[str, Runs]:
+  """Trains a network for a few steps, then measures its answers."""
+  with tempfile.TemporaryDirectory() as folder:
+    for part in ("train", "val"):
+      harness.run_to_end("benchmarks.jpegs", f"{folder}/files/{part}")
+    harness.run_to_end(
+      "train_loop.main",
+      "--dataset=image_folder",
+      f"--data_dir={folder}/files",
+      f"--workdir={folder}/run",
+      f"--model={model}",
+      f"--image_size={image_size}",
+      "--global_batch_size=64",
+      "--epochs=0.5",
+      "--warmup_epochs=0",
+      "--precision=float32",
+      "--jit_compile=false",
+      "--onednn=true",
+    )
+    return harness.compare(
+      [
+        Contender(
+          name,
+          "benchmarks.peers.answers",
+          (f"--task={task}",),
+          environment=harness.ONEDNN,
+        )
+        for name, task in ((PREDICT, "predict"), ("mode eval", "evaluate"))
+      ],
+      [f"--folder={folder}", f"--seconds={options['seconds']}"],
+      rounds=options["rounds"],
+    )
+
+
+def main() -> None:
+  """Runs the program."""
+  parser = harness.parser(__doc__)
+  parser.add_argument(
+    "--seconds",
+    type=float,
+    default=10.0,
+    help="shortest time of a measurement (default %(default)s)",
+  )
+  options = parser.parse_args()
+  report = harness.Report("predict", options, harness.machine())
+  for model, image_size in NETWORKS.items():
+    runs = compared(model, image_size, vars(options))
+    report.section(f"{model}, {image_size} pixels", runs, COLUMNS, ours=PREDICT)
+
+
+if __name__ == "__main__":
+  with harness.stopped_politely():
+    main()
