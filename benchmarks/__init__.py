@@ -6,6 +6,7 @@
 
 - `step_throughput`: images per second of a training step, and its share of the
   machine's peak
+- `keras_models`: the same of Keras' MobileNet and InceptionV3
 - `step_profile`: where the time of a training step goes
 - `end_to_end`: an epoch with everything switched on, compared with its ceiling
 - `input_pipeline`: images per second of the input alone

@@ -14,7 +14,7 @@ class Case:
   """A network and the batch that it is trained on.
 
   Attributes:
-    network: a name from `train_loop.models`, or "dense": one small layer.
+    network: a name that `train_loop.models` takes, or "dense": one small layer.
     model_variant: the ResNet variant of He et al. 2018.
     image_shape: (height, width, channels).
     num_classes: the number of logits.
@@ -65,6 +65,21 @@ CASES: dict[str, Case] = {
     batch_size=16,
     steps=2,
   ),
+  # Those that the paper names besides ResNet-50, as Keras builds them.
+  **{
+    name: Case(
+      network=network,
+      model_variant="b",
+      image_shape=(128, 128, 3),
+      num_classes=1000,
+      batch_size=16,
+      steps=2,
+    )
+    for name, network in (
+      ("mobilenet", "keras:MobileNet"),
+      ("inception_v3", "keras:InceptionV3"),
+    )
+  },
   # The network of the recipe of that name.
   "fashion_mnist": Case(
     network="resnet8",

@@ -28,6 +28,15 @@ def network(keras: Any, case: Case) -> Any:
   """
   layers = Layers(keras)
   pixels = keras.Input(case.image_shape)
+  if case.network.startswith("keras:"):
+    build = getattr(keras.applications, case.network.removeprefix("keras:"))
+    images = keras.layers.Rescaling(1.0 / 127.5, -1.0)(pixels)
+    return build(
+      weights=None,
+      input_tensor=images,
+      classes=case.num_classes,
+      classifier_activation=None,
+    )
   images = keras.layers.Rescaling(
     [1.0 / std for std in case.std],
     [-mean / std for mean, std in zip(case.mean, case.std)],

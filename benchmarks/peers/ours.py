@@ -34,7 +34,7 @@ from train_loop import config as config_lib
 from train_loop import evaluation, loop, machine, models
 from train_loop import run_steps as run_steps_lib
 from train_loop.command import compose
-from train_loop.models import names, small_resnet
+from train_loop.models import fusing, names, small_resnet
 from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
 
@@ -51,7 +51,7 @@ def network(case: Case, *, dtype: str = "float32") -> tf.keras.Model:
   }
   if case.network == "dense":
     return _dense(case)
-  if case.network in names.MODELS:
+  if case.network in names.MODELS or ":" in case.network:
     return models.build_model(case.network, **arguments)
   depth = int(case.network[len("resnet") :])
   return small_resnet.small_resnet(depth, **arguments)
@@ -120,7 +120,10 @@ def _constant_steps(
       precision=options.precision, jit_compile=options.jit_compile == "true"
     ),
   )
-  state = TrainState(network(case, dtype=options.precision), config)
+  model = network(case, dtype=options.precision)
+  if options.fuse_batch_norm == "true":
+    model = fusing.fuse_batch_norm(model)
+  state = TrainState(model, config)
   run_steps = run_steps_lib.make_run_steps(
     state, config, schedule=make_schedule(config)
   )
