@@ -44,6 +44,7 @@ def compared(
       "--precision=float32",
       "--jit_compile=false",
       "--onednn=true",
+      "--fuse_batch_norm=true",
     )
     return harness.compare(
       [

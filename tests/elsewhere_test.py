@@ -13,6 +13,7 @@ import pytest
 
 from tests import forked, pictures
 from tests.project import ROOT
+from train_loop.command import terminal
 from train_loop.workdir import metrics_file, run_card
 
 BUILDER = """
@@ -44,6 +45,7 @@ def jpegs(tmp_path_factory):
     "--precision=float32",
     "--jit_compile=false",
     "--onednn=true",
+    "--fuse_batch_norm=true",
     "--steps_per_loop=1",
     "--log_every_steps=1",
   )
@@ -85,6 +87,9 @@ def test_keras_mobilenet_trains_stops_and_goes_on(jpegs, tmp_path):
   assert max(steps) == 6 * 3  # 24 images in batches of 8.
   done = command("--mode=eval", f"--workdir={tmp_path}")
   assert done.returncode == 0, done.stderr
+  # Its BatchNorm is the fused one here too: the same answers to the last digit.
+  final = run_card.read(tmp_path)["final"]
+  assert terminal.summary(final) in done.stdout
 
 
 def test_a_builder_in_the_current_folder_trains(jpegs, tmp_path, monkeypatch):

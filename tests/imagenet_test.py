@@ -88,6 +88,7 @@ def test_a_step_at_the_papers_size(recipe, imagenet, tmp_path):
     "--precision=float32",
     "--jit_compile=false",
     "--onednn=true",
+    "--fuse_batch_norm=false",
     *(["--auxiliary_weight=0.4"] if auxiliary else []),
   )
   assert done.returncode == 0, done.stderr

@@ -125,10 +125,12 @@ def load(
   card = require_card(workdir)
 
   from train_loop import models
-  from train_loop.models import auxiliary
+  from train_loop.models import auxiliary, fusing
   from train_loop.workdir import checkpoints
 
   model = models.build_model(**card["network"], dtype=dtype)
+  if card["choice"].get("fuse_batch_norm"):  # Cards of older builds lack it.
+    model = fusing.fuse_batch_norm(model)
   checkpoints.restore_model(model, workdir, checkpoint=checkpoint)
   saved = {**flags.as_dict(flags.parse()), **card["flags"]}
   return TrainedModel(
