@@ -97,23 +97,10 @@ def test_the_table_holds_what_keras_offers():
 
 
 @pytest.mark.parametrize("name", MEMBERS)
-def test_pixels_become_what_keras_preprocesses_them_to(name):
-  """In float32, under a policy that would round them to 8 bits."""
-  ours = last_preprocessing(network(name, "mixed_bfloat16"))(pixels(name))
-  expected = preprocess_input(name, pixels(name))
-  # EfficientNet's gets its mean and deviation with the weights; V2 has them.
-  twin = name.replace("EfficientNetB", "EfficientNetV2B")
-  make = getattr(applications, twin)
-  if "include_preprocessing" in inspect.signature(make).parameters:
-    expected = last_preprocessing(keras_network(twin))(expected)
-  assert ours.dtype == tf.float32
-  np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=2e-5)
-  assert np.ptp(expected) > 0.9
-
-
-@pytest.mark.parametrize("name", MEMBERS)
-def test_a_member_gives_float32_logits(name):
-  model = network(name, "mixed_bfloat16")
+def test_a_member_takes_pixels_and_gives_float32_logits(name):
+  """Under a policy that would round pixels to 8 bits; built once for all."""
+  model = build(name, side(name), side(name), 3, dtype="mixed_bfloat16")
+  require_preprocessing_of_keras(name, model)
   assert model.output_shape == (None, 10)
   assert closing_activation(model) is None
   flat = [
@@ -121,6 +108,8 @@ def test_a_member_gives_float32_logits(name):
     for layer in keras_compat.flat_layers(model)
     if not keras_compat.is_functional(layer)
   ]
+  for layer in flat:  # Of Keras alone, so that anybody can open its file.
+    assert type(layer).__module__.split(".")[0] in ("keras", "tf_keras")
   assert {layer.compute_dtype for layer in flat} == {"float32", "bfloat16"}
   with_kernels = [layer for layer in flat if keras_compat.kernels(layer)]
   assert with_kernels[0].compute_dtype == "bfloat16"
@@ -132,10 +121,18 @@ def test_a_member_gives_float32_logits(name):
   assert np.all(np.isfinite(logits))
 
 
-@pytest.mark.parametrize("name", MEMBERS)
-def test_a_member_is_made_of_layers_of_keras_alone(name):
-  for layer in keras_compat.flat_layers(network(name, "mixed_bfloat16")):
-    assert type(layer).__module__.split(".")[0] in ("keras", "tf_keras")
+def require_preprocessing_of_keras(name, model):
+  """Fails unless pixels become what Keras preprocesses them to."""
+  ours = last_preprocessing(model)(pixels(name))
+  expected = preprocess_input(name, pixels(name))
+  # EfficientNet's gets its mean and deviation with the weights; V2 has them.
+  twin = name.replace("EfficientNetB", "EfficientNetV2B")
+  make = getattr(applications, twin)
+  if "include_preprocessing" in inspect.signature(make).parameters:
+    expected = last_preprocessing(keras_network(twin))(expected)
+  assert ours.dtype == tf.float32
+  np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=2e-5)
+  assert np.ptp(expected) > 0.9
 
 
 @pytest.mark.parametrize("name", KINDS)

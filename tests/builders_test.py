@@ -168,7 +168,7 @@ def test_a_builder_gives_the_network(name):
 
 
 def test_a_closing_softmax_is_removed_and_the_log_says_so(caplog):
-  with caplog.at_level("INFO"):
+  with caplog.at_level("INFO", "absl"):
     model = build("networks_of_test.softmax")
   assert heads.closing_activation(model) is None
   assert "networks_of_test.softmax: its closing softmax is rem" in caplog.text

@@ -160,6 +160,7 @@ def test_published_network(name):
   if build is None:
     pytest.skip(f"{name} is Keras 2's")
   size = FAMILIES[name]
+  tf.keras.utils.set_random_seed(0)
   model = tame(
     build(
       weights=None,
@@ -173,8 +174,8 @@ def test_published_network(name):
   assert len(norms(fused, BatchNorm)) == count > 0
   assert not norms(fused, KerasNorm)
   # If rounding changes which of two values is the largest of a max pooling, the
-  # gradient takes the other's way. Inception's have many.
-  ties = 1e-3 if name.startswith("Inception") else 10 * EXACT
+  # gradient takes the other's way. Inception's and NASNet's have many.
+  ties = 1e-3 if name.startswith(("Inception", "NASNet")) else 10 * EXACT
   require_equal(model, fused, of_gradient=ties)
 
 
@@ -190,6 +191,7 @@ def block(name, **options):
 
 def nested_model():
   """Models in a model, twice called, frozen, in inference; two inputs."""
+  tf.keras.utils.set_random_seed(0)
   one, two = tf.keras.Input((8, 8, 3)), tf.keras.Input((8, 8, 6), name="two")
   inner = block("inner")
   z = tf.keras.Input((8, 8, 6))
@@ -220,7 +222,8 @@ def test_nested_shared_frozen_and_twice_called_layers():
   assert kinds.count(tf.keras.Sequential) == 2
   assert not fused.get_layer("frozen").trainable
   assert fused.get_layer("plain") is model.get_layer("plain")
-  require_equal(model, fused)
+  # The last one, over four examples alone, magnifies what rounding differs.
+  require_equal(model, fused, tolerance=10 * EXACT)
 
 
 def test_there_and_back():

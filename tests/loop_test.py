@@ -344,7 +344,7 @@ def test_matrices_that_do_not_decay_are_listed(
   flat = tf.keras.layers.Flatten()(images)
   model = tf.keras.Model(images, Table()(flat))
   config = tiny.config(total_steps=1, warmup_steps=0, **changes)
-  with caplog.at_level("INFO"):
+  with caplog.at_level("INFO", "absl"):
     train_and_evaluate(model, tiny.dataset(), None, config, tmp_path)
   assert ("not decayed: " in caplog.text) == listed
   assert ("/w" in caplog.text or "w:0" in caplog.text) == listed

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from train_loop import ConfigError
 from train_loop.command import flags
 from train_loop.models import build_model
 from train_loop.modes import train
+from train_loop.preflight import trials
 from train_loop.workdir import metrics_file, run_card
 
 FEW_STEPS = (
@@ -115,6 +117,7 @@ def test_a_run_says_how_it_ended_and_leaves_its_outputs(finished):
     "tensor_float_32": False,
     "precision": "float32",
     "jit_compile": False,
+    "fuse_batch_norm": False,
   }
   assert "preflight" not in card
   assert card["final"]["eval_examples"] == card["data"]["test_examples"]
@@ -506,7 +509,7 @@ def test_what_auto_took_is_told_and_a_continued_run_keeps_it(tmp_path, small):
   card = json.loads(path.read_text())
   rows = card["preflight"]
   assert (rows[0]["precision"], rows[0]["failure"]) == ("float32", "")
-  names = ("onednn", "tensor_float_32", "precision", "jit_compile")
+  names = [field.name for field in dataclasses.fields(trials.Choice)]
   assert card["choice"] in [{name: row[name] for name in names} for row in rows]
   (line,) = [line for line in done.stderr.splitlines() if "taken" in line]
   assert card["choice"]["precision"] in line

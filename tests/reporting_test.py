@@ -253,6 +253,8 @@ def test_no_line_tears_the_bar(reporter):
   terminal = Terminal()
   handler = python_logging.StreamHandler(terminal)
   logger = python_logging.getLogger("tensorflow")
+  level = logger.level
+  logger.setLevel(python_logging.WARNING)
   logger.addHandler(handler)
   try:
     report = reporter(terminal)
@@ -267,6 +269,7 @@ def test_no_line_tears_the_bar(reporter):
     report.progress(400)
   finally:
     logger.removeHandler(handler)
+    logger.setLevel(level)
   lines = terminal.lines()
   assert "TensorFlow warns" in lines
   assert "step 100/1043 (epoch 0.85): loss 1.3534, top-1 74.2%" in lines

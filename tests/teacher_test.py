@@ -92,7 +92,7 @@ def test_pixels_are_what_keras_preprocess_input_gives(mode):
 
 def test_a_closing_softmax_is_removed_and_said(caplog):
   model = classifier((8, 8, 1), activation="softmax")
-  caplog.set_level("INFO")
+  caplog.set_level("INFO", "absl")
   images = pixels(8, 8, 1)
   logits = wrap(model, (8, 8, 1))(images)
   assert "the teacher's closing softmax is removed" in caplog.text
