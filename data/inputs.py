@@ -94,6 +94,11 @@ class Inputs:
 
   def __post_init__(self) -> None:
     check(self)
+    if self.train.num_classes < 2:
+      raise DataError(
+        f"{self.train.name} must have at least two classes to tell apart, got"
+        f" only {self.train.class_names[0]}"
+      )
     for source in (self.train, self.validation):
       source.require_sizes(
         image_size=self.image_size,

@@ -171,3 +171,33 @@ def test_the_fingerprint_is_that_of_the_contents():
 def test_load_passes_the_folder_on(tmp_path):
   with pytest.raises(DataError, match=re.escape(str(tmp_path))):
     data.load(data.SourceOptions("fashion_mnist", str(tmp_path)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_first_are_one_line(channels):
+  images = np.zeros([4, channels, 8, 8], np.uint8)
+  with pytest.raises(DataError, match=r"np.moveaxis\(images, 1, -1\)"):
+    from_arrays(images, LABELS[:4])
+  moved = from_arrays(np.moveaxis(images, 1, -1), LABELS[:4])
+  assert moved.image_shape == (8, 8, channels)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 3, 3), (4, 1, 8, 6), (4, 8, 8, 2)])
+def test_other_images_are_as_they_are(shape):
+  source = from_arrays(np.zeros(shape, np.uint8), LABELS[:4])
+  assert source.image_shape == shape[1:]
+
+
+def test_labels_that_number_no_classes_are_one_line():
+  labels = np.array([0, 100_000, 200_000, 300_000])
+  images = np.zeros([4, 4, 4], np.uint8)
+  with pytest.raises(DataError, match="got 299997 of 300001 classes without"):
+    from_arrays(images, labels)
+  numbers = np.unique(labels, return_inverse=True)[1]
+  assert from_arrays(images, numbers).num_classes == 4
+
+
+def test_classes_without_an_example_are_logged(caplog):
+  source = from_arrays(np.zeros([4, 4, 4], np.uint8), np.array([1, 2, 3, 3]))
+  assert source.num_classes == 4
+  assert "1 of the 4 classes of arrays have no example" in caplog.text

@@ -376,3 +376,11 @@ def test_inputs_pickle(folder):
   copy = pickle.loads(pickle.dumps(inputs))
   batch, other = (next(iter(i.first_batches())) for i in (inputs, copy))
   np.testing.assert_array_equal(batch["image"], other["image"])
+
+
+def test_one_class_is_one_line():
+  source = Source(
+    np.zeros([2, 4, 4, 1], np.uint8), np.zeros(2, np.int32), ("cat",), "pets"
+  )
+  with pytest.raises(DataError, match="pets must have at least two classes"):
+    Inputs(source, source, global_batch_size=2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 
 from data.errors import DataError
 from data.sources.source import Source, check_labels
@@ -54,6 +55,7 @@ def from_arrays(
       f"images of {name} must be [examples, height, width, channels] or"
       f" [examples, height, width], got {list(images.shape)}"
     )
+  _require_channels_last(images.shape, name)
   if images.size == 0:
     raise DataError(f"images of {name} are empty: shape {list(images.shape)}")
   labels = _int32_labels(labels, name)
@@ -63,13 +65,41 @@ def from_arrays(
       " give one label per image"
     )
   if class_names is None:
-    class_names = [str(label) for label in range(int(labels.max()) + 1)]
+    class_names = _numbered(labels, name)
   return Source(
     images=_uint8_images(images, name),
     labels=labels,
     class_names=tuple(class_names),
     name=name,
   )
+
+
+def _require_channels_last(shape: tuple[int, ...], name: str) -> None:
+  """Raises if the images look like PyTorch's: gray or RGB, channels first."""
+  _, first, height, width = shape
+  if first in (1, 3) and first < height == width:
+    raise DataError(
+      f"images of {name} must be [examples, height, width, channels], got"
+      f" {list(shape)}, channels first; np.moveaxis(images, 1, -1) puts them"
+      " last"
+    )
+
+
+def _numbered(labels: np.ndarray, name: str) -> list[str]:
+  """Returns the classes up to the highest label, named by their numbers."""
+  count, found = int(labels.max()) + 1, len(np.unique(labels))
+  missing = count - found
+  if missing > found:
+    raise DataError(
+      f"labels of {name} must number the classes 0, 1, 2 and so on, got"
+      f" {missing} of {count} classes without an example;"
+      " np.unique(labels, return_inverse=True)[1] numbers them"
+    )
+  if missing:
+    logging.warning(
+      "%d of the %d classes of %s have no example", missing, count, name
+    )
+  return [str(label) for label in range(count)]
 
 
 def _uint8_images(images: np.ndarray, name: str) -> np.ndarray:
