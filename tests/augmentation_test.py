@@ -105,7 +105,7 @@ def test_a_wrong_value_is_named(settings, values, expected):
 
 def gray_source(side: int = 8) -> Source:
   images = np.zeros([4, side, side, 1], np.uint8)
-  return Source(images, np.zeros(4, np.int32), ("a",), "arrays")
+  return Source(images, np.arange(4, dtype=np.int32) % 2, ("a", "b"), "arrays")
 
 
 def inputs(**options) -> Inputs:
