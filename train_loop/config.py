@@ -18,12 +18,14 @@ import importlib.util
 from typing import Any
 
 from train_loop.fields import ConfigError, check, refused, setting
+from train_loop.models import keras_names
 from train_loop.models import names as model_names
 from train_loop.models.names import MODEL_VARIANTS, MODELS
 from tricks.names import OPTIMIZERS, PRECISIONS, SCHEDULES
 
 __all__ = [
   "ADDONS_OPTIMIZERS",
+  "CHECKPOINTS",
   "OPTIMIZERS",
   "PRECISIONS",
   "SCHEDULES",
@@ -55,6 +57,9 @@ ADDONS_OPTIMIZERS = (
 # The seeds of mixup and CutMix take the step as an int32.
 MAX_STEPS = 2**31 - 1
 MAX_BATCH_SIZE = 2**20
+# The checkpoints of a run that can be asked for: the newest, and that of the
+# best evaluation.
+CHECKPOINTS = ("latest", "best")
 
 
 def require_addons(optimizer: str) -> None:
@@ -131,14 +136,14 @@ class ModelConfig:
     "teacher's size, and gray becomes RGB if it takes that.",
   )
   teacher_checkpoint: str = setting(
-    "latest",
-    choices=("latest", "best"),
+    CHECKPOINTS[0],
+    choices=CHECKPOINTS,
     help="Which checkpoint of a workdir is the teacher: the latest, or that of "
     "the best evaluation.",
   )
   teacher_preprocessing: str = setting(
     "none",
-    choices=("none", "unit", "tf", "torch", "caffe"),
+    choices=tuple(keras_names.MODES),
     help="What a .keras file from elsewhere expects of pixels: none, 0..255; "
     "unit, 0..1; or a mode of Keras' preprocess_input: tf, -1..1; torch, by "
     "ImageNet's mean and deviation; caffe, BGR minus the mean.",

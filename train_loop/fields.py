@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -75,10 +75,7 @@ def require(
     choices = limits["choices"]
     if value not in choices:
       error = refused(name, value, "one of " + ", ".join(choices))
-      meant = difflib.get_close_matches(str(value), choices, 1)
-      raise (
-        ConfigError(f"{error}: did you mean {meant[0]!r}?") if meant else error
-      )
+      raise ConfigError(f"{error}{did_you_mean(str(value), choices)}")
   elif kind == "str" and not isinstance(value, str):
     raise refused(name, value, "a string")
   elif limits.get("known"):
@@ -94,6 +91,18 @@ def require(
 def refused(name: str, value: Any, remedy: str) -> ConfigError:
   """Returns the error of a setting: its name, its value and what it must be."""
   return ConfigError(f"{name} must be {remedy}, got {value!r}")
+
+
+def did_you_mean(value: str, known: Iterable[str]) -> str:
+  """Returns the end of an error: the known value that was meant, if one was.
+
+  Args:
+    value: what was given, in any case of letters.
+    known: what could have been.
+  """
+  by_letters = {name.lower(): name for name in known}
+  meant = difflib.get_close_matches(value.lower(), by_letters, 1)
+  return f": did you mean {by_letters[meant[0]]!r}?" if meant else ""
 
 
 def _is_number(value: Any, kinds: Any) -> bool:

@@ -139,27 +139,6 @@ class Parts:
   card: dict[str, Any]
 
 
-def compose(
-  values: Values,
-  choice: dict[str, Any] | None = None,
-  *,
-  network: dict[str, Any] | None = None,
-) -> Parts:
-  """Makes data, model and config from flags; the weights are random.
-
-  Args:
-    values: the flags' values.
-    choice: what `auto` took when the run was started first, or None.
-    network: that of the run, if there is one.
-
-  Raises:
-    ConfigError: a flag is out of range, or two do not fit each other.
-    DataError: the data are missing, damaged or of the wrong kind.
-  """
-  planned = plan(values, network=network, with_weights=False)
-  return build(planned, *choose(planned, choice))
-
-
 def plan(
   values: Values,
   *,
@@ -316,8 +295,6 @@ def build(
   planned: Plan,
   chosen: trials.Choice,
   tried: list[trials.Trial],
-  *,
-  with_teacher: bool = True,
 ) -> Parts:
   """Imports TensorFlow, set as chosen, and makes network and teacher.
 
@@ -325,13 +302,9 @@ def build(
     planned: the plan.
     chosen: what to compute in.
     tried: the trials that it was taken from.
-    with_teacher: whether the teacher is loaded: an evaluation has no use of it.
   """
   import_tensorflow(chosen)
   inputs, network = planned.inputs, planned.network
-  teacher = planned.model
-  if not with_teacher:
-    teacher = dataclasses.replace(teacher, teacher="")
   model = make_model(
     network,
     chosen.precision,
@@ -345,7 +318,7 @@ def build(
     model = fuse_batch_norm(model)
   return Parts(
     model=model,
-    teacher=teacher_lib.load(teacher, **planned.images),
+    teacher=teacher_lib.load(planned.model, **planned.images),
     inputs=inputs,
     config=planned.config_of(chosen),
     card={
@@ -355,7 +328,7 @@ def build(
       **fine_tuned,
       "image_shape": inputs.image_shape,
       "data": _data_card(inputs),
-      "teacher_sha256": teacher_lib.sha256(teacher),
+      "teacher_sha256": teacher_lib.sha256(planned.model),
     },
   )
 

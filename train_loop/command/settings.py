@@ -10,9 +10,9 @@ import os
 import stat
 from collections.abc import Sequence
 
+from train_loop.config import CHECKPOINTS
 from train_loop.exporting.formats import FORMATS, QUANTIZATIONS
 from train_loop.fields import ConfigError, check, refused, setting
-from train_loop.workdir.run_card import CHECKPOINTS
 
 MODES = (
   "train_and_eval",

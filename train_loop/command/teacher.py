@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from train_loop.command import trained_model
 from train_loop.config import ModelConfig
-from train_loop.failures import first_line
 from train_loop.fields import ConfigError
 from train_loop.workdir import run_card
 
@@ -87,7 +86,9 @@ def load(
     model = trained.model
     image_size = trained.image_shape[:2]
   else:
-    model = _of_file(settings.teacher)
+    from train_loop.models.weights import load_keras_file
+
+    model = load_keras_file(settings.teacher, "teacher")
   return as_teacher(
     model,
     image_shape=image_shape,
@@ -121,20 +122,6 @@ def _of_keras(name: str) -> tf.keras.Model:
   )
   load_weights(model, "imagenet")
   return model
-
-
-def _of_file(path: str) -> tf.keras.Model:
-  """Returns the model of a .keras file."""
-  import tensorflow as tf
-
-  try:
-    return tf.keras.models.load_model(path, compile=False)
-  # Keras raises what its file formats do, from BadZipFile to TypeError.
-  except Exception as error:
-    raise ConfigError(
-      "teacher must be a .keras file of a model of Keras' own layers, got "
-      f"{path!r}: {first_line(error)[:200]}"
-    ) from error
 
 
 def _require_same_classes(theirs: Sequence[str], ours: Sequence[str]) -> None:

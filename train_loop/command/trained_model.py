@@ -11,6 +11,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from train_loop.command import flags
+from train_loop.config import CHECKPOINTS
 from train_loop.fields import ConfigError
 from train_loop.workdir import run_card
 
@@ -105,7 +106,7 @@ def adopt_flags(card: dict[str, Any], values: flags.Values) -> None:
 def load(
   workdir: str | os.PathLike[str],
   *,
-  checkpoint: str = run_card.CHECKPOINTS[0],
+  checkpoint: str = CHECKPOINTS[0],
   dtype: str = "float32",
 ) -> TrainedModel:
   """Loads the network of a run of the command; needs no data.
@@ -188,7 +189,7 @@ def weights_sha256(weights: str, checkpoint: str) -> str:
   files = [path]
   if path.is_dir():
     folder = path / "checkpoints"
-    if checkpoint != run_card.CHECKPOINTS[0]:
+    if checkpoint != CHECKPOINTS[0]:
       folder /= checkpoint
     files = sorted(folder.glob("ckpt-*"))
   digest = hashlib.sha256()

@@ -56,6 +56,7 @@ class Family:
   keras_2_only: bool = False
 
 
+RAW = Preprocessing("0..255", (1.0,), (0.0,))
 SYMMETRIC = Preprocessing("-1..1: x / 127.5 - 1", (1 / 127.5,), (-1.0,))
 SYMMETRIC_128 = Preprocessing("-1..1: x / 128 - 1", (1 / 128,), (-1.0,))
 UNIT = Preprocessing("0..1: x / 255", (1 / 255,), (0.0,))
@@ -70,6 +71,15 @@ CENTERED_BGR = Preprocessing(
   (-103.939, -116.779, -123.68),
   bgr=True,
 )
+# By the names of the modes of Keras' `imagenet_utils.preprocess_input`, and two
+# that it has no name for.
+MODES: dict[str, Preprocessing] = {
+  "none": RAW,
+  "unit": UNIT,
+  "tf": SYMMETRIC,
+  "torch": STANDARD,
+  "caffe": CENTERED_BGR,
+}
 
 
 def _numbered(name: str, *numbers: str) -> tuple[str, ...]:

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
-from train_loop.fields import ConfigError
+from train_loop.fields import ConfigError, did_you_mean
 from train_loop.models import keras_names
 
 # He et al. 2015, table 1: networks for 224x224 images; name -> depth.
@@ -77,13 +76,10 @@ def parts(model: str) -> tuple[str, str]:
   if place == PYTHON and all(part.isidentifier() for part in path):
     return place, name
   known = [*MODELS, *(f"{KERAS}:{name}" for name in keras_names.FAMILY_OF)]
-  lower = {name.lower(): name for name in known}
-  meant = difflib.get_close_matches(model.lower(), lower, 1)
   raise ConfigError(
     f"model must be one of {', '.join(MODELS)}, or keras:NAME for a classifier "
     "of tf.keras.applications, or python:package.module.function for a builder "
-    f"of your own, got {model!r}"
-    + (f": did you mean {lower[meant[0]]!r}?" if meant else "")
+    f"of your own, got {model!r}{did_you_mean(model, known)}"
   )
 
 

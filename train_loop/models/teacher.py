@@ -11,24 +11,8 @@ import tensorflow as tf
 from absl import logging
 
 from train_loop.fields import ConfigError
-from train_loop.models import heads
+from train_loop.models import heads, keras_names
 from tricks.progressive_resizing import resize_weights
-
-_MEAN = (123.675, 116.28, 103.53)
-_STD = (58.395, 57.12, 57.375)
-# From pixels 0..255 to what a network was trained on, by the names that Keras'
-# `imagenet_utils.preprocess_input` gives its modes: scale and offset of each
-# channel. "caffe" takes blue, green, red.
-_SCALES: dict[str, tuple[Sequence[float], Sequence[float]]] = {
-  "none": ((1.0,), (0.0,)),
-  "unit": ((1 / 255,), (0.0,)),
-  "tf": ((1 / 127.5,), (-1.0,)),
-  "torch": (
-    [1 / s for s in _STD],
-    [-m / s for m, s in zip(_MEAN, _STD)],
-  ),
-  "caffe": ((1.0,), (-103.939, -116.779, -123.68)),
-}
 
 
 class _AsSeen(tf.keras.layers.Layer):
@@ -59,9 +43,10 @@ class _AsSeen(tf.keras.layers.Layer):
       images = tf.einsum("xw,bywc->byxc", columns, images)
     if images.shape[-1] != self._channels:
       images = tf.repeat(images, self._channels, axis=-1)
-    if self._preprocessing == "caffe":
+    preprocessing = keras_names.MODES[self._preprocessing]
+    if preprocessing.bgr:
       images = tf.reverse(images, [-1])
-    scale, offset = _SCALES[self._preprocessing]
+    scale, offset = preprocessing.scale, preprocessing.offset
     return images * tf.constant(scale) + tf.constant(offset)
 
 

@@ -17,11 +17,12 @@ import numpy as np
 
 from train_loop.failures import first_line
 from train_loop.fields import ConfigError
+from train_loop.models import keras_names
 from train_loop.models.names import RESNETS, STAGE_BLOCKS
 
 # Of ImageNet's pixels, as torchvision and timm have them, for 0..255.
-MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+MEAN = tuple(255 * mean for mean in keras_names.MEAN)
+STD = tuple(255 * deviation for deviation in keras_names.DEVIATION)
 # The name here of each vector of a BatchNorm.
 _BATCH_NORM = {
   "weight": "gamma",

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from train_loop.config import CHECKPOINTS
 from train_loop.failures import first_line
 from train_loop.fields import ConfigError
 from train_loop.models import (
@@ -76,7 +77,7 @@ def load_weights(
   model: tf.keras.Model,
   weights: str | os.PathLike[str],
   *,
-  checkpoint: str = run_card.CHECKPOINTS[0],
+  checkpoint: str = CHECKPOINTS[0],
   class_names: Sequence[str] | None = None,
 ) -> Loaded:
   """Gives a model the weights of another, by the names of their layers.
@@ -279,7 +280,7 @@ def _read(
     return _of_model(_read_h5(path, model))
   if os.path.isdir(path):
     return _of_model(_read_run(path, checkpoint))
-  return _of_model(_read_keras(path))
+  return _of_model(load_keras_file(path, "weights"))
 
 
 def _of_model(model: tf.keras.Model) -> _Weights:
@@ -311,7 +312,16 @@ def _read_run(path: str, checkpoint: str) -> tf.keras.Model:
   return model
 
 
-def _read_keras(path: str) -> tf.keras.Model:
+def load_keras_file(path: str, setting: str) -> tf.keras.Model:
+  """Loads the model of a .keras file, in Keras' safe mode.
+
+  Args:
+    path: of the file.
+    setting: that names it, for the error.
+
+  Raises:
+    ConfigError: the file is damaged, or holds layers that are not known.
+  """
   # So that the layers of ours in it are known.
   from train_loop.models import compact_resnet, small_resnet  # noqa: F401
 
@@ -320,7 +330,7 @@ def _read_keras(path: str) -> tf.keras.Model:
   # Keras raises what its file formats do, from BadZipFile to TypeError.
   except Exception as error:
     raise ConfigError(
-      "weights must be a .keras file of a model of Keras' own layers, got "
+      f"{setting} must be a .keras file of a model of Keras' own layers, got "
       f"{path!r}: {first_line(error)[:200]}"
     ) from error
 

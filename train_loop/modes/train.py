@@ -18,6 +18,7 @@ from train_loop.command import (
   terminal,
   trained_model,
 )
+from train_loop.config import CHECKPOINTS
 from train_loop.failures import DIVERGED, Diverged, InputFailed, Stopped
 from train_loop.fields import ConfigError, refused
 from train_loop.workdir import run_card
@@ -42,7 +43,7 @@ def run(values: flags.Values) -> int:
   """
   flags.require_workdir(values)
   workdir = values.workdir
-  if values.checkpoint != run_card.CHECKPOINTS[0] and not values.weights:
+  if values.checkpoint != CHECKPOINTS[0] and not values.weights:
     raise refused(
       "checkpoint", values.checkpoint, "latest in training without weights"
     )

@@ -22,10 +22,10 @@ from typing import Any, Callable
 import tensorflow as tf
 from absl import logging
 
+from train_loop.config import CHECKPOINTS
 from train_loop.failures import first_line
 from train_loop.fields import ConfigError, refused
 from train_loop.state import TrainState
-from train_loop.workdir.run_card import CHECKPOINTS
 from train_loop.workdir.writing import writing
 from tricks import keras_compat
 

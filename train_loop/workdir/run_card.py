@@ -25,10 +25,6 @@ from train_loop.workdir.writing import write_atomically
 
 FILE_NAME = "run_card.json"
 
-# The checkpoints of a run that can be asked for: the newest, and that of the
-# best evaluation.
-CHECKPOINTS = ("latest", "best")
-
 # Settings that may change when a run is continued: they change no result.
 FREE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "steps_per_loop")
 
