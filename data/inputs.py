@@ -23,6 +23,8 @@ from data.sources.encoded import AnySource
 if TYPE_CHECKING:
   import tensorflow as tf
 
+  from data import order
+
 # Batches after a failed step that may have been in preparation.
 _PREPARED_AHEAD = 64
 # A larger height or width is a slip of the keyboard.
@@ -127,8 +129,13 @@ class Inputs:
     """Returns the training stream from its start, without a cache."""
     return self._train_dataset(self.train)
 
-  def train_dataset(self) -> Callable[[int], tf.data.Dataset]:
+  def train_dataset(
+    self, shard: tuple[int, int] = (0, 1)
+  ) -> Callable[[int], tf.data.Dataset]:
     """Returns the function from a step to the training stream after it.
+
+    Args:
+      shard: index and count of the hosts, each of which reads its share.
 
     Raises:
       DataError: an image cannot be decoded, or the cache cannot be written.
@@ -139,11 +146,17 @@ class Inputs:
       self.train, cache, random_crops=random_crops, replace=True
     )
     return lambda step: self._train_dataset(
-      source, start_step=step, data_service=self.data_service
+      source,
+      start_step=step,
+      data_service=self.data_service,
+      shard=_shard(shard),
     )
 
-  def eval_dataset(self) -> tf.data.Dataset:
+  def eval_dataset(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
     """Returns the data to evaluate, in order.
+
+    Args:
+      shard: index and count of the hosts, each of which reads its share.
 
     Raises:
       DataError: an image cannot be decoded, or the cache cannot be written.
@@ -151,7 +164,7 @@ class Inputs:
     source = self._cached(
       self.validation, self.cache, eval_resize=self.eval_resize, replace=False
     )
-    return self._eval_dataset(source)
+    return self._eval_dataset(source, shard=_shard(shard))
 
   def bad_image(self, steps: range) -> DataError | None:
     """Returns an error that names an image that cannot be decoded, or None.
@@ -248,3 +261,9 @@ class Inputs:
       input_threads=self.input_threads,
       **options,
     )
+
+
+def _shard(shard: tuple[int, int]) -> order.Shard:
+  from data import order
+
+  return order.Shard(*shard)

@@ -9,6 +9,8 @@ a place is computed from the number, so that the step is the whole state.
 
 from __future__ import annotations
 
+import dataclasses
+
 import tensorflow as tf
 
 from data.images.random_bits import Integer, random_bits
@@ -22,18 +24,60 @@ from data.images.random_bits import Integer, random_bits
 _ROUNDS = 16
 
 
-def batch_positions(step: Integer, global_batch_size: int) -> tf.Tensor:
-  """Returns the places of the stream that a step's batch takes.
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """Which of several equal shares of each batch is read: that of a host.
+
+  Attributes:
+    index: 0-based.
+    count: the number of shares.
+  """
+
+  index: int = 0
+  count: int = 1
+
+
+WHOLE = Shard()
+
+
+def batch_positions(
+  step: Integer, global_batch_size: int, *, shard: Shard = WHOLE
+) -> tf.Tensor:
+  """Returns the places of the stream that a share of a step's batch takes.
+
+  The batch is the same for any number of shares, one after another.
 
   Args:
     step: [] integer, 0-based.
-    global_batch_size: at least 1.
+    global_batch_size: at least 1, a multiple of shard.count.
+    shard: the share.
 
   Returns:
-    step * global_batch_size + (0, 1, ...): [global_batch_size] int64.
+    Consecutive places, [global_batch_size / shard.count] int64; the first
+    share's start at step * global_batch_size.
+
+  >>> batch_positions(10, 4, shard=Shard(1, 2)).numpy().tolist()
+  [42, 43]
   """
-  start = tf.cast(step, tf.int64) * global_batch_size
-  return start + tf.range(global_batch_size, dtype=tf.int64)
+  size = global_batch_size // shard.count
+  start = tf.cast(step, tf.int64) * global_batch_size + shard.index * size
+  return start + tf.range(size, dtype=tf.int64)
+
+
+def share_of_examples(num_examples: int, shard: Shard) -> range:
+  """Returns the examples that a host evaluates: consecutive ones.
+
+  Args:
+    num_examples: of all hosts together.
+    shard: the host's.
+
+  >>> [share_of_examples(5, Shard(index, 2)) for index in (0, 1)]
+  [range(0, 2), range(2, 5)]
+  """
+  first, last = (
+    num_examples * (shard.index + offset) // shard.count for offset in (0, 1)
+  )
+  return range(first, last)
 
 
 def examples_at(

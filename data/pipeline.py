@@ -40,6 +40,7 @@ def train_dataset(
   on_bad_image: OnBadImage | None = None,
   input_threads: int = 0,
   data_service: str = "",
+  shard: order.Shard = order.WHOLE,
 ) -> tf.data.Dataset:
   """Returns the endless training stream, from a step on.
 
@@ -62,10 +63,11 @@ def train_dataset(
     input_threads: threads that prepare batches; 0 is one per core.
     data_service: the address of a tf.data service's dispatcher, as
       grpc://host:port, whose workers prepare the batches; "" is this process.
+    shard: which share of each batch is read, if several hosts train together.
 
   Returns:
-    Batches {"image": [global_batch_size, height, width, channels] uint8,
-    "label": [global_batch_size] int32}, without end.
+    Batches {"image": [global_batch_size / shard.count, height, width, channels]
+    uint8, "label": [global_batch_size / shard.count] int32}, without end.
 
   Raises:
     DataError: image_size or the augmentation does not fit the images.
@@ -74,6 +76,11 @@ def train_dataset(
   if global_batch_size < 1:
     raise ValueError(
       f"global_batch_size must be at least 1, got {global_batch_size}"
+    )
+  if global_batch_size % shard.count:
+    raise ValueError(
+      f"global_batch_size must be a multiple of the {shard.count} hosts, got "
+      f"{global_batch_size}"
     )
   if start_step < 0:
     raise ValueError(f"start_step must be at least 0, got {start_step}")
@@ -84,7 +91,7 @@ def train_dataset(
 
   def order_of(step: tf.Tensor) -> Batch:
     epochs, indices = order.examples_at(
-      order.batch_positions(step, global_batch_size),
+      order.batch_positions(step, global_batch_size, shard=shard),
       num_examples=source.num_examples,
       seed=seed,
     )
@@ -112,7 +119,9 @@ def train_dataset(
     on_bad_image=on_bad_image,
     input_threads=input_threads,
   )
-  batches = examples.batch(global_batch_size, drop_remainder=True)
+  batches = examples.batch(
+    global_batch_size // shard.count, drop_remainder=True
+  )
   batches = mapped(batches, augmented, _BATCHES_AT_ONCE)
   return _finished(batches, input_threads, data_service)
 
@@ -125,6 +134,7 @@ def eval_dataset(
   eval_resize: int = 0,
   on_bad_image: OnBadImage | None = None,
   input_threads: int = 0,
+  shard: order.Shard = order.WHOLE,
 ) -> tf.data.Dataset:
   """Returns every example once, in the source's order.
 
@@ -137,6 +147,7 @@ def eval_dataset(
     on_bad_image: called with the index of each encoded image that cannot be
       decoded, and is left out; None fails instead.
     input_threads: threads that prepare batches; 0 is one per core.
+    shard: which share of the examples is read: consecutive ones.
 
   Returns:
     Batches as of `train_dataset`, without augmentation.
@@ -149,13 +160,13 @@ def eval_dataset(
     raise ValueError(f"batch_size must be at least 1, got {batch_size}")
   if isinstance(source, Source):
     gather = _make_gather(source)
-    num_examples = source.num_examples
+    share = order.share_of_examples(source.num_examples, shard)
 
     def batch_from(start: tf.Tensor) -> Batch:
-      end = tf.minimum(start + batch_size, num_examples)
+      end = tf.minimum(start + batch_size, share.stop)
       return image_and_label(gather({"index": tf.range(start, end)}))
 
-    starts = tf.data.Dataset.range(0, num_examples, batch_size)
+    starts = tf.data.Dataset.range(share.start, share.stop, batch_size)
     batches = mapped(starts, batch_from, _BATCHES_AT_ONCE)
     return _finished(batches, input_threads)
   examples = central_crops(
@@ -165,6 +176,7 @@ def eval_dataset(
     replace=False,
     on_bad_image=on_bad_image,
     input_threads=input_threads,
+    share=order.share_of_examples(source.num_examples, shard),
   )
   return _finished(examples.batch(batch_size), input_threads)
 

@@ -37,6 +37,7 @@ def central_crops(
   replace: bool,
   on_bad_image: OnBadImage | None,
   input_threads: int = 0,
+  share: range | None = None,
 ) -> tf.data.Dataset:
   """Decodes the middle of each image once, in the source's order.
 
@@ -48,6 +49,7 @@ def central_crops(
       out.
     on_bad_image: as of `decoded`.
     input_threads: as of `decoded`.
+    share: the examples; None is all.
 
   Returns:
     Examples {"image": [image_size, image_size, channels] uint8,
@@ -56,7 +58,8 @@ def central_crops(
   Raises:
     DataError: image_size or eval_resize is out of range.
   """
-  indices = tf.data.Dataset.range(source.num_examples)
+  share = range(source.num_examples) if share is None else share
+  indices = tf.data.Dataset.range(share.start, share.stop)
   examples = decoded(
     indices.map(lambda index: {"index": index}),
     source,

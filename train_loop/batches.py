@@ -11,12 +11,16 @@ import tensorflow as tf
 
 from train_loop import config as config_lib
 from train_loop.failures import REFUSED
+from tricks.draws import WHOLE, Part
 
 if TYPE_CHECKING:
   from train_loop.step import Batch
 
-# A dataset of one epoch, or a function from a step to the endless dataset.
+# A dataset of one epoch, or a function from a step to the endless dataset; that
+# of a host's shares, if there are several.
 TrainData = Union[tf.data.Dataset, Callable[[int], tf.data.Dataset]]
+# A dataset of one epoch, or a function that returns a host's share of it.
+EvalData = Union[tf.data.Dataset, Callable[[], tf.data.Dataset]]
 
 # Batches that are ready before the step asks for them.
 _BATCHES_AHEAD = 4
@@ -104,6 +108,44 @@ def _joined(values: tf.Tensor) -> tf.Tensor:
   )
 
 
+def eval_batches(
+  dataset: EvalData,
+  config: config_lib.TrainConfig,
+  num_classes: int,
+  host: Part = WHOLE,
+) -> tf.data.Dataset:
+  """Returns a host's share of the padded batches of one epoch.
+
+  Of several hosts each goes on with batches of zeros without end, for another
+  one may have more examples.
+
+  Args:
+    dataset: batches of `image` and `label`, of any sizes; or a function that
+      returns those that this host evaluates.
+    config: the hyperparameters.
+    num_classes: K.
+    host: which of the hosts this is.
+
+  Returns:
+    Batches of global_batch_size / hosts, as of `padded_batches`.
+  """
+  batch_size = config.loop.global_batch_size
+  if isinstance(dataset, tf.data.Dataset):
+    plain = plain_batches(dataset, num_classes)
+    batches = _share(padded_batches(plain, batch_size), batch_size, host)
+  else:
+    batches = padded_batches(
+      plain_batches(dataset(), num_classes), batch_size // host.count
+    )
+  if host.count == 1:
+    return batches
+  zeros = {
+    name: tf.zeros(spec.shape, spec.dtype)
+    for name, spec in batches.element_spec.items()
+  }
+  return batches.concatenate(tf.data.Dataset.from_tensors(zeros).repeat())
+
+
 def padded_batches(
   dataset: tf.data.Dataset, batch_size: int
 ) -> tf.data.Dataset:
@@ -142,17 +184,44 @@ def train_batches(
   config: config_lib.TrainConfig,
   start_step: int,
   num_classes: int,
+  host: Part = WHOLE,
 ) -> tf.data.Dataset:
-  """Returns endless batches, all full, from `start_step` on."""
+  """Returns a host's shares of endless batches, all full, from a step on.
+
+  Args:
+    dataset: the examples.
+    config: the hyperparameters.
+    start_step: that of the first batch.
+    num_classes: K.
+    host: which of the hosts this is.
+
+  Returns:
+    Batches of global_batch_size / hosts: `image`, and `label`, int32.
+  """
   batch_size = config.loop.global_batch_size
   if not isinstance(dataset, tf.data.Dataset):
     # Its steps would be others if its batches were cut anew.
-    whole = plain_batches(dataset(start_step), num_classes)
-    return whole.map(lambda batch: _of_size(batch, batch_size)).prefetch(1)
+    shares = plain_batches(dataset(start_step), num_classes)
+    size = batch_size // host.count
+    return shares.map(lambda batch: _of_size(batch, size)).prefetch(1)
   dataset = plain_batches(dataset, num_classes).repeat()
   if _batch_size(dataset) != batch_size:
     dataset = dataset.rebatch(batch_size, drop_remainder=True)
-  return dataset.skip(start_step).prefetch(_BATCHES_AHEAD)
+  dataset = _share(dataset.skip(start_step), batch_size, host)
+  return dataset.prefetch(_BATCHES_AHEAD)
+
+
+def _share(
+  dataset: tf.data.Dataset, batch_size: int, host: Part
+) -> tf.data.Dataset:
+  """Cuts a host's share out of each global batch."""
+  if host.count == 1:
+    return dataset
+  size = batch_size // host.count
+  start = host.index * size
+  return dataset.map(
+    lambda batch: {k: v[start : start + size] for k, v in batch.items()}
+  )
 
 
 def _of_size(batch: Batch, batch_size: int) -> Batch:

@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from train_loop import batches
+from train_loop import batches, distribution
 from train_loop.config import ConfigError, TrainConfig
 from train_loop.models import auxiliary, heads
 from tricks import keras_compat
@@ -34,7 +34,7 @@ def require(
   config: TrainConfig,
   *,
   train_dataset: batches.TrainData | None = None,
-  eval_dataset: tf.data.Dataset | None = None,
+  eval_dataset: batches.EvalData | None = None,
   teacher: tf.keras.Model | None = None,
 ) -> None:
   """Raises unless all that a run is given fits together.
@@ -63,13 +63,14 @@ def require(
     if teacher is not None:
       _require_teacher(teacher, classes, dataset)
   if eval_dataset is not None:
-    _require_dataset("eval_dataset", eval_dataset)
-    if eval_dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+    given: Any = eval_dataset() if callable(eval_dataset) else eval_dataset
+    _require_dataset("eval_dataset", given)
+    if given.cardinality() == tf.data.INFINITE_CARDINALITY:
       raise ConfigError(
         "eval_dataset must end, got one that repeats forever: leave out "
         "repeat(), or add take(batches)"
       )
-    _require_data("eval_dataset", eval_dataset, model, classes)
+    _require_data("eval_dataset", given, model, classes)
 
 
 def num_classes(model: tf.keras.Model, name: str = "model") -> int:
@@ -220,10 +221,12 @@ def _train_dataset(
   found = batches.image_and_label(made.element_spec)
   size = _shape(found[1])[:1] if found else None
   batch_size = config.loop.global_batch_size
-  if size and size[0] not in (None, batch_size):
+  hosts = distribution.host().count
+  if size and size[0] not in (None, batch_size // hosts):
     raise ConfigError(
       "global_batch_size must be that of the batches that train_dataset, a "
       f"function, gives, got {batch_size} for batches of {size[0]}"
+      + (f" on each of {hosts} hosts" if hosts > 1 else "")
     )
   return made
 

@@ -10,7 +10,7 @@ from typing import Any, Callable
 import tensorflow as tf
 
 from train_loop import batches as batches_lib
-from train_loop import compatibility
+from train_loop import compatibility, distribution
 from train_loop import config as config_lib
 from train_loop.config import ConfigError
 from train_loop.failures import input_failures
@@ -22,7 +22,7 @@ from train_loop.workdir import checkpoints
 
 def make_evaluate(
   model: tf.keras.Model,
-  dataset: tf.data.Dataset,
+  dataset: batches_lib.EvalData,
   config: config_lib.TrainConfig,
 ) -> Callable[[], dict[str, float]]:
   """Returns `evaluate()`, exact over every example of `dataset`.
@@ -30,7 +30,8 @@ def make_evaluate(
   Args:
     model: from images to logits; `evaluate` uses its weights at that time, and
       no auxiliary head.
-    dataset: batches of `image` and `label`, of any sizes.
+    dataset: batches of `image` and `label`, of any sizes; or, if there are
+      several hosts, a function that returns those of this one.
     config: the hyperparameters.
 
   Returns:
@@ -39,10 +40,10 @@ def make_evaluate(
   """
   model = auxiliary.main_output(model)
   strategy = tf.distribute.get_strategy()
-  batches = strategy.experimental_distribute_dataset(
-    batches_lib.padded_batches(
-      batches_lib.plain_batches(dataset, compatibility.num_classes(model)),
-      config.loop.global_batch_size,
+  host = distribution.host()
+  batches = distribution.distributed(
+    batches_lib.eval_batches(
+      dataset, config, compatibility.num_classes(model), host
     )
   )
 
@@ -62,8 +63,22 @@ def make_evaluate(
       totals = {name: add(totals[name], sums[name]) for name in totals}
     return totals
 
+  @tf.function
+  def sum_until_no_host_has_more(iterator: Any) -> dict[str, tf.Tensor]:
+    totals = {name: tf.constant(0.0, tf.float64) for name in EVAL_SUMS}
+    before = tf.constant(-1.0, tf.float64)
+    while totals["examples"] > before:
+      before = totals["examples"]
+      sums = strategy.run(replica_step, args=(next(iterator),))
+      totals = {name: add(totals[name], sums[name]) for name in totals}
+    return totals
+
   def evaluate() -> dict[str, float]:
-    totals = {name: float(total) for name, total in sum_all().items()}
+    if host.count == 1:
+      sums = sum_all()
+    else:
+      sums = sum_until_no_host_has_more(iter(batches))
+    totals = {name: float(total) for name, total in sums.items()}
     examples = totals.pop("examples")
     if not examples:
       raise ConfigError("eval_dataset must hold at least one example, got none")

@@ -16,7 +16,7 @@ from absl import logging
 
 import tricks
 from train_loop import batches as batches_lib
-from train_loop import compatibility, evaluation, machine
+from train_loop import compatibility, distribution, evaluation, machine
 from train_loop import config as config_lib
 from train_loop import run_steps as run_steps_lib
 from train_loop import step as step_lib
@@ -35,7 +35,7 @@ CALL_SECONDS = 1.0
 def train_and_evaluate(
   model: tf.keras.Model,
   train_dataset: batches_lib.TrainData,
-  eval_dataset: tf.data.Dataset | None,
+  eval_dataset: batches_lib.EvalData | None,
   config: config_lib.TrainConfig,
   workdir: str | os.PathLike[str],
   *,
@@ -47,8 +47,11 @@ def train_and_evaluate(
 
   When this returns, the model holds the weights of the last step, also if the
   run in `workdir` was finished before. If the run averages its weights, the
-  averages are in the checkpoint; `evaluate` gives them to a model. To train on
-  several replicas, build the model and call this under the strategy's scope.
+  averages are in the checkpoint; `evaluate` gives them to a model.
+
+  To train on several replicas, build the model and call this under the
+  strategy's scope. On several hosts each makes the same call, and workdir is
+  one folder that all of them see; the first one writes it.
 
   Args:
     model: any functional Keras model from images, float32 as the dataset holds
@@ -56,10 +59,12 @@ def train_and_evaluate(
     train_dataset: batches `{"image": [B, H, W, C], "label": [B]}` of one epoch,
       or pairs of these as Keras takes them, which is repeated, and skipped to
       its place when the run goes on; or a function from a step to the endless
-      dataset from that step on, which skips nothing. Labels are integers in
+      dataset from that step on, which skips nothing: if there are several
+      hosts, to this one's shares of the batches. Labels are integers in
       [0, num_classes), [B] or [B, 1], or one-hot rows.
-    eval_dataset: batches of one epoch, of which each example is evaluated; None
-      trains without evaluation.
+    eval_dataset: batches of one epoch, of which each example is evaluated; or a
+      function that returns those that this host evaluates; None trains without
+      evaluation.
     config: the hyperparameters.
     workdir: the run's folder; made if it is missing.
     teacher: a model from images to logits, for distillation.
@@ -97,16 +102,21 @@ def train_and_evaluate(
     return saved["final"]
 
   state = TrainState(model, config)
+  hosts = distribution.Hosts()
   saver = checkpoints.Checkpoints(
-    state, workdir, keep=config.loop.keep_checkpoints
+    state,
+    workdir,
+    keep=config.loop.keep_checkpoints,
+    writes=hosts.is_chief,
   )
   if saver.restore_latest():
     logging.info("%s goes on from step %d", workdir, int(state.step.numpy()))
   start_step = int(state.step.numpy())
+  _require_same_step(hosts, start_step, workdir)
   _log_undecayed(model, config.optimizer)
-  batches = tf.distribute.get_strategy().experimental_distribute_dataset(
+  batches = distribution.distributed(
     batches_lib.train_batches(
-      train_dataset, config, start_step, state.num_classes
+      train_dataset, config, start_step, state.num_classes, hosts.part
     )
   )
   card = {**saved, **(card or {}), "settings": settings, **machine.describe()}
@@ -120,13 +130,16 @@ def train_and_evaluate(
       state, evaluation.make_evaluate(model, eval_dataset, config)
     )
   # Nothing was written so far: whatever failed, workdir takes another try.
-  with writing(workdir):
-    os.makedirs(workdir, exist_ok=True)
-  run_card.write(workdir, {**card, "final": {}, "finished": False})
+  if hosts.is_chief:
+    with writing(workdir):
+      os.makedirs(workdir, exist_ok=True)
+    run_card.write(workdir, {**card, "final": {}, "finished": False})
   with contextlib.closing(
     reporter_lib.Reporter(
       workdir, start_step=start_step, total_steps=config.loop.total_steps
     )
+    if hosts.is_chief
+    else reporter_lib.Bystander()
   ) as reporter:
     if picture is not None:
       reporter.image("augmented", picture, step=0)
@@ -134,15 +147,31 @@ def train_and_evaluate(
       state,
       iter(batches),
       evaluate,
+      hosts=hosts,
       config=config,
       teacher=teacher,
       saver=saver,
       reporter=reporter,
       should_stop=should_stop,
     )
-  final = metrics_file.last_records(workdir)
-  run_card.write(workdir, {**card, "final": final, "finished": True})
-  return final
+  if hosts.is_chief:
+    final = metrics_file.last_records(workdir)
+    run_card.write(workdir, {**card, "final": final, "finished": True})
+  hosts.wait()
+  return metrics_file.last_records(workdir)
+
+
+def _require_same_step(
+  hosts: distribution.Hosts, step: int, workdir: str | os.PathLike[str]
+) -> None:
+  """Raises, on all hosts, unless all have restored the same step."""
+  chiefs = int(hosts.of_chief(step))
+  if hosts.any(step != chiefs):
+    raise ConfigError(
+      "workdir must be one folder that all hosts see, got "
+      f"{os.fspath(workdir)!r}, in which this host found step {step} and the "
+      f"first one {chiefs}"
+    )
 
 
 def _run(
@@ -150,6 +179,7 @@ def _run(
   iterator: Any,
   evaluate: Callable[[], dict[str, float]] | None,
   *,
+  hosts: distribution.Hosts,
   config: config_lib.TrainConfig,
   teacher: tf.keras.Model | None,
   saver: checkpoints.Checkpoints,
@@ -162,7 +192,7 @@ def _run(
   report made up to its checkpoint, and makes each report after it.
   """
   loop = config.loop
-  pace = Pace(loop)
+  pace = Pace(loop, hosts)
   schedule = make_schedule(config)
   # A trace for each size of the images.
   run_steps: dict[int | None, Callable[[Any, tf.Tensor], None]] = {}
@@ -187,7 +217,7 @@ def _run(
       _evaluate(state, evaluate, place, saver, reporter)
     if _is_due(loop, step, _save_every(loop)):
       saver.save()
-    if step < loop.total_steps and should_stop():
+    if step < loop.total_steps and hosts.any(should_stop()):
       saver.save()
       raise Stopped(f"stopped at step {step} of {loop.total_steps}, and saved")
 
@@ -216,7 +246,10 @@ class Pace:
   call takes changes no result.
   """
 
-  def __init__(self, loop: config_lib.LoopConfig) -> None:
+  def __init__(
+    self, loop: config_lib.LoopConfig, hosts: distribution.Hosts
+  ) -> None:
+    self._hosts = hosts
     self._batch = loop.global_batch_size
     self._fixed = loop.steps_per_loop
     self._next = 1
@@ -232,7 +265,8 @@ class Pace:
     """Times a call of `count` steps."""
     start = time.perf_counter()
     yield
-    seconds = time.perf_counter() - start
+    # All hosts must take as many steps.
+    seconds = self._hosts.of_chief(time.perf_counter() - start)
     self._steps += count
     self._seconds += seconds
     self._next = max(1, min(2 * count, int(count / seconds * CALL_SECONDS)))

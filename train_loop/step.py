@@ -9,6 +9,7 @@ functions below it is one of its lines, spelled out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Callable
 
@@ -17,6 +18,7 @@ import tensorflow as tf
 import tricks
 from train_loop.config import TrainConfig
 from train_loop.state import TrainState
+from tricks.draws import Part
 
 Batch = dict[str, tf.Tensor]
 Metrics = dict[str, tf.Tensor]
@@ -125,21 +127,35 @@ def mixed_batch(
   images = tf.cast(batch["image"], tf.float32)
   targets = tf.one_hot(batch["label"], num_classes)
   targets = tricks.smooth_labels(targets, config.regularization.label_smoothing)
-  replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-  seed = tf.random.fold_in(
-    tf.stack([config.loop.seed, tf.cast(step, tf.int32)]),
-    replica,
-    alg="philox",
-  )
+  replica = tf.distribute.get_replica_context()
+  part = Part(replica.replica_id_in_sync_group, replica.num_replicas_in_sync)
+  draws: dict[str, Any] = {
+    "seed": tf.random.fold_in(
+      tf.stack([config.loop.seed, tf.cast(step, tf.int32)]), 0, alg="philox"
+    ),
+    "groups": partner_groups(config.loop.global_batch_size, part.count),
+    "part": part,
+  }
   if config.regularization.mixup_alpha:
-    return tricks.mixup(
-      images, targets, alpha=config.regularization.mixup_alpha, seed=seed
-    )
+    alpha = config.regularization.mixup_alpha
+    return tricks.mixup(images, targets, alpha=alpha, **draws)
   if config.regularization.cutmix_alpha:
-    return tricks.cutmix(
-      images, targets, alpha=config.regularization.cutmix_alpha, seed=seed
-    )
+    alpha = config.regularization.cutmix_alpha
+    return tricks.cutmix(images, targets, alpha=alpha, **draws)
   return images, targets
+
+
+def partner_groups(global_batch_size: int, replicas: int) -> int:
+  """Returns in how many groups of the global batch partners are found.
+
+  No image moves between replicas. So that one replica finds the same partners
+  as several, it too finds them in groups: of 32 examples at least, up to 8
+  groups, and as many as there are replicas.
+  """
+  groups = 1
+  while groups < 8 and global_batch_size % (64 * groups) == 0:
+    groups *= 2
+  return math.lcm(groups, replicas)
 
 
 def forward_backward(

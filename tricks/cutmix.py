@@ -6,12 +6,18 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tricks.draws import random_permutation, split_seed, uniform
+from tricks.draws import WHOLE, Part, random_permutation, split_seed, uniform
 from tricks.mixup import as_floating, check_alpha, sample_lam
 
 
 def cutmix(
-  images: tf.Tensor, targets: tf.Tensor, *, alpha: float, seed: tf.Tensor
+  images: tf.Tensor,
+  targets: tf.Tensor,
+  *,
+  alpha: float,
+  seed: tf.Tensor,
+  groups: int = 1,
+  part: Part = WHOLE,
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Pastes a box of another example of the batch into each image.
 
@@ -27,6 +33,9 @@ def cutmix(
     targets: [batch, num_classes] floating, one-hot or smoothed.
     alpha: α, >= 0; Yun et al. take 1; 0 is the identity.
     seed: [2] int32, new for each step.
+    groups: groups of the global batch in which partners are found, a multiple
+      of part.count.
+    part: of the global batch, if several replicas share it.
 
   Returns:
     (images, targets): images float32, or in their own dtype if it is floating;
@@ -43,7 +52,9 @@ def cutmix(
   lam_seed, box_seed, permutation_seed = tf.unstack(split_seed(seed, 3))
   size = tf.shape(images)
   box = sample_box(size[1], size[2], sample_lam(alpha, lam_seed), box_seed)
-  permutation = random_permutation(size[0], permutation_seed)
+  permutation = random_permutation(
+    size[0], permutation_seed, groups=groups, part=part
+  )
   return paste(images, targets, box=box, permutation=permutation)
 
 

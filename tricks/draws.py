@@ -5,39 +5,76 @@
 They are stateless, and made from integers of the Philox algorithm. The floats
 of stateless_uniform, and any algorithm that it chooses itself, differ under
 XLA; stateless_gamma, stateless_shuffle and index_shuffle have no XLA kernel.
+
+A draw for each example of a batch can be one for the examples of a `Part`: then
+an example's number depends on the seed and on its place in the whole batch, and
+not on how many replicas share the batch.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import tensorflow as tf
 
 
-def random_permutation(size: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-  """Draws a permutation of range(size).
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """Which of several equal parts of a batch a replica has.
+
+  Attributes:
+    index: of the part, 0-based; a Python integer or an int32 scalar.
+    count: the number of parts.
+  """
+
+  index: int | tf.Tensor = 0
+  count: int = 1
+
+
+WHOLE = Part()
+
+
+def random_permutation(
+  size: tf.Tensor, seed: tf.Tensor, *, groups: int = 1, part: Part = WHOLE
+) -> tf.Tensor:
+  """Draws a permutation of range(size) that moves nothing out of its group.
+
+  The whole batch is cut into `groups` groups of consecutive places. As long as
+  that number stays, and is a multiple of `part.count`, all parts together are
+  permuted as the whole batch would be.
 
   Args:
-    size: int32 scalar.
+    size: of the part, int32 scalar; a multiple of groups / part.count.
     seed: [2] int32.
+    groups: of the whole batch, a multiple of part.count.
+    part: of the batch.
 
   Returns:
-    [size] int32.
+    [size] int32, places within the part.
   """
-  return tf.argsort(_random_bits([size], seed), stable=True)
+  own = groups // part.count
+  bits = _random_bits([part.count, own, size // own], seed)[part.index]
+  starts = tf.range(own)[:, tf.newaxis] * (size // own)
+  places = tf.argsort(bits, axis=-1, stable=True) + starts
+  return tf.reshape(places, [size])
 
 
-def uniform(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
+def uniform(
+  shape: list[Any], seed: tf.Tensor, *, part: Part = WHOLE
+) -> tf.Tensor:
   """Draws numbers uniform in (0, 1): midpoints of 2^32 equal parts of it.
 
   Args:
     shape: of the result.
     seed: [2] int32.
+    part: of the batch; the first dimension of shape is the part's.
 
   Returns:
     float64 of that shape; neither 0 nor 1 occurs.
   """
-  bits = tf.cast(_random_bits(shape, seed), tf.float64)
+  drawn = _random_bits([part.count, *shape], seed)[part.index]
+  bits = tf.cast(drawn, tf.float64)
   return (bits + 2.0**31 + 0.5) / 2.0**32
 
 

@@ -11,23 +11,33 @@ import math
 
 import tensorflow as tf
 
-from tricks.draws import random_permutation, split_seed, uniform
+from tricks.draws import WHOLE, Part, random_permutation, split_seed, uniform
 
 
 def mixup(
-  images: tf.Tensor, targets: tf.Tensor, *, alpha: float, seed: tf.Tensor
+  images: tf.Tensor,
+  targets: tf.Tensor,
+  *,
+  alpha: float,
+  seed: tf.Tensor,
+  groups: int = 1,
+  part: Part = WHOLE,
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Blends each example with another one of the batch.
 
   x̂ = λ·x_i + (1 − λ)·x_j,  ŷ = λ·y_i + (1 − λ)·y_j,  λ ~ Beta(α, α)
 
-  j is a permutation of the batch; the whole batch has one λ.
+  j is a permutation of the batch, within each of `groups`; the whole batch has
+  one λ.
 
   Args:
     images: [batch, ...] of any real dtype.
     targets: [batch, num_classes] floating, one-hot or smoothed.
     alpha: α, >= 0; the paper's is 0.2; 0 is the identity.
     seed: [2] int32, new for each step.
+    groups: groups of the global batch in which partners are found, a multiple
+      of part.count.
+    part: of the global batch, if several replicas share it.
 
   Returns:
     (images, targets): images float32, or in their own dtype if it is floating;
@@ -43,7 +53,9 @@ def mixup(
     return images, targets
   lam_seed, permutation_seed = tf.unstack(split_seed(seed, 2))
   lam = sample_lam(alpha, lam_seed)
-  permutation = random_permutation(tf.shape(images)[0], permutation_seed)
+  permutation = random_permutation(
+    tf.shape(images)[0], permutation_seed, groups=groups, part=part
+  )
   return blend(images, targets, lam=lam, permutation=permutation)
 
 

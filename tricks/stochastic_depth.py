@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tricks.mixup import uniform
+from tricks.draws import WHOLE, Part, uniform
 
 
 def stochastic_depth(
-  branch: tf.Tensor, *, drop_probability: float, seed: tf.Tensor
+  branch: tf.Tensor,
+  *,
+  drop_probability: float,
+  seed: tf.Tensor,
+  part: Part = WHOLE,
 ) -> tf.Tensor:
   """Drops the residual branch of some examples, and scales up the others.
 
@@ -28,6 +32,7 @@ def stochastic_depth(
     branch: [batch, ...] floating, what a block adds to its shortcut.
     drop_probability: p, in [0, 1); 0 is the identity.
     seed: [2] int32 or int64, new for each block and step.
+    part: of the global batch, if several replicas share it.
 
   Returns:
     Shape and dtype of branch; with drop_probability = 0 the branch itself.
@@ -41,7 +46,7 @@ def stochastic_depth(
   if not drop_probability:
     return branch
   ones = [1] * (len(branch.shape) - 1)
-  drawn = uniform([tf.shape(branch)[0], *ones], seed)
+  drawn = uniform([tf.shape(branch)[0], *ones], seed, part=part)
   kept = tf.cast(drawn >= drop_probability, branch.dtype)
   return branch * (kept * tf.cast(1.0 / (1.0 - drop_probability), branch.dtype))
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import tricks
+from tricks.draws import WHOLE, Part
 from tricks.stochastic_depth import check_drop_probability
 
 
@@ -18,9 +19,10 @@ from tricks.stochastic_depth import check_drop_probability
 class StochasticDepth(tf.keras.layers.Layer):
   """Drops a residual branch at random in training: `tricks.stochastic_depth`.
 
-  What is dropped is a function of `seed`, of the replica, and of how often the
-  layer has been called to train. Seed and count are a variable of the layer, so
-  a run that is continued from a checkpoint goes on with the same draws.
+  What is dropped is a function of `seed`, of how often the layer has been
+  called to train, and of the example's place in the global batch. Seed and
+  count are a variable of the layer, so a run that is continued from a
+  checkpoint goes on with the same draws.
 
   Args:
     drop_probability: In [0, 1).
@@ -61,14 +63,13 @@ class StochasticDepth(tf.keras.layers.Layer):
     """Drops branches in training; gives `inputs` back in inference."""
     if not training:
       return inputs
-    replica = tf.distribute.get_replica_context()
-    replica_id = replica.replica_id_in_sync_group if replica else 0
     key = tf.identity(self.key)
     self.key.assign(tf.add(key, [0, 1]))
     return tricks.stochastic_depth(
       inputs,
       drop_probability=self.drop_probability,
-      seed=tf.random.fold_in(key, replica_id, alg="philox"),
+      seed=tf.random.fold_in(key, 0, alg="philox"),
+      part=_part(),
     )
 
   def compute_output_shape(
@@ -84,3 +85,11 @@ class StochasticDepth(tf.keras.layers.Layer):
       "drop_probability": self.drop_probability,
       "seed": self.seed,
     }
+
+
+def _part() -> Part:
+  """Returns which part of the global batch this replica has."""
+  replica = tf.distribute.get_replica_context()
+  if replica is None:  # Outside a replica: the batch is whole there.
+    return WHOLE
+  return Part(replica.replica_id_in_sync_group, replica.num_replicas_in_sync)

@@ -39,7 +39,12 @@ class Checkpoints:
   """The checkpoints of one run, in `workdir/checkpoints`."""
 
   def __init__(
-    self, state: TrainState, workdir: str | os.PathLike[str], *, keep: int
+    self,
+    state: TrainState,
+    workdir: str | os.PathLike[str],
+    *,
+    keep: int,
+    writes: bool = True,
   ) -> None:
     """Prepares saving and restoring; writes nothing.
 
@@ -47,7 +52,9 @@ class Checkpoints:
       state: what is saved and restored.
       workdir: the run's folder.
       keep: the number of latest checkpoints that are kept, at least 1.
+      writes: whether saving writes; of several hosts only one does.
     """
+    self._writes = writes
     self._folder = pathlib.Path(workdir) / DIRECTORY
     self._keep = keep
     self._step = state.step
@@ -62,7 +69,7 @@ class Checkpoints:
       ConfigError: the disk is full, or the like.
     """
     step = int(self._step.numpy())
-    if step != self._saved_step:
+    if self._writes and step != self._saved_step:
       _save(self._checkpoint, self._folder, step, keep=self._keep)
       self._saved_step = step
 
@@ -72,8 +79,9 @@ class Checkpoints:
     Raises:
       ConfigError: the disk is full, or the like.
     """
-    step = int(self._step.numpy())
-    _save(self._checkpoint, self._folder / BEST, step, keep=1)
+    if self._writes:
+      step = int(self._step.numpy())
+      _save(self._checkpoint, self._folder / BEST, step, keep=1)
 
   def restore_latest(self) -> bool:
     """Restores the newest checkpoint that can be read.

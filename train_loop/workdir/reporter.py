@@ -128,6 +128,28 @@ class Reporter:
     return True
 
 
+class Bystander(Reporter):
+  """Reports nothing: for the hosts that do not write."""
+
+  def __init__(self) -> None:
+    pass
+
+  def progress(self, step: int) -> None:
+    """Does nothing, as the others."""
+
+  def train(self, record: dict[str, Any]) -> None:
+    """Does nothing."""
+
+  def evaluation(self, record: dict[str, Any]) -> None:
+    """Does nothing."""
+
+  def image(self, name: str, image: np.ndarray, *, step: int) -> None:
+    """Does nothing."""
+
+  def close(self) -> None:
+    """Does nothing."""
+
+
 def _figures(record: dict[str, Any], forms: dict[str, str]) -> list[str]:
   """Returns the figures of a record as text, in the order of `forms`."""
   figures = []

@@ -1,0 +1,99 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The replicas and hosts that train together, by TensorFlow's tf.distribute.
+
+The strategy in whose scope this is called decides which there are. A *replica*
+is a device with a copy of the variables; a *host* is a process with one replica
+or more. Without a strategy there is one of each.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import tensorflow as tf
+
+from tricks.draws import WHOLE, Part
+
+
+class Hosts:
+  """The hosts of the strategy in scope, and what they agree on.
+
+  Every method that asks other hosts waits until all of them have called it;
+  with one host it costs nothing.
+
+  Attributes:
+    part: which of the hosts this is. It reads its share of each global batch:
+      consecutive places, in the order of the hosts.
+    is_chief: whether this is the host that writes files.
+  """
+
+  def __init__(self) -> None:
+    self._strategy = tf.distribute.get_strategy()
+    self.part = host()
+    self.is_chief = self.part.index == 0
+    self._total = _make_total(self._strategy)
+
+  def any(self, condition: bool) -> bool:
+    """Returns whether a condition holds on any host."""
+    if self.part.count == 1:
+      return condition
+    return self._total(float(condition)) > 0.0
+
+  def of_chief(self, value: float) -> float:
+    """Returns the chief's value, on all hosts."""
+    if self.part.count == 1:
+      return value
+    return self._total(value if self.is_chief else 0.0)
+
+  def wait(self) -> None:
+    """Waits until all hosts have called this."""
+    self.any(False)
+
+
+def distributed(dataset: tf.data.Dataset) -> Any:
+  """Cuts this host's batches into those of its replicas.
+
+  Args:
+    dataset: batches of one size, the host's shares of global batches.
+
+  Returns:
+    What `strategy.run` takes the elements of: batches of consecutive examples,
+    the first replica's first.
+  """
+  strategy = tf.distribute.get_strategy()
+  if not tf.distribute.has_strategy():
+    return dataset
+  replicas = strategy.num_replicas_in_sync // host().count
+  sizes = {spec.shape[0] for spec in tf.nest.flatten(dataset.element_spec)}
+  (size,) = sizes
+  if replicas > 1:
+    dataset = dataset.rebatch(size // replicas, drop_remainder=True)
+  return strategy.distribute_datasets_from_function(lambda context: dataset)
+
+
+def host() -> Part:
+  """Returns which of the hosts this is, and how many there are."""
+  resolver = tf.distribute.get_strategy().cluster_resolver
+  if resolver is None or not resolver.task_type:
+    return WHOLE
+  cluster = tf.train.ClusterSpec(resolver.cluster_spec()).as_dict()
+  chiefs, workers = len(cluster.get("chief", ())), len(cluster["worker"])
+  first = 0 if resolver.task_type == "chief" else chiefs
+  return Part(first + resolver.task_id, chiefs + workers)
+
+
+def _make_total(strategy: tf.distribute.Strategy) -> Callable[[float], float]:
+  """Returns the function that sums a number over hosts."""
+
+  @tf.function(input_signature=[tf.TensorSpec([], tf.float64)])
+  def total(value: tf.Tensor) -> tf.Tensor:
+    def replica_total(value: tf.Tensor) -> tf.Tensor:
+      return tf.distribute.get_replica_context().all_reduce("SUM", value)
+
+    totals = strategy.run(replica_total, args=(value,))
+    return strategy.experimental_local_results(totals)[0]
+
+  # Each replica of a host has its value.
+  replicas = strategy.num_replicas_in_sync // host().count
+  return lambda value: float(total(tf.constant(value, tf.float64))) / replicas
