@@ -435,6 +435,19 @@ class LoopConfig:
     help="How many of the latest checkpoints are kept; the best is kept "
     "besides.",
   )
+  max_minutes: float = setting(
+    0.0,
+    low=0.0,
+    help="Minutes that training takes, with evaluating and saving: the "
+    "schedule of the epochs is stretched or compressed to the steps that fit. "
+    "0 trains for the epochs. See budgets.md.",
+  )
+  patience: int = setting(
+    0,
+    low=0,
+    help="End the run after so many evaluations without a better top-1; 0 "
+    "never does.",
+  )
   progressive_image_sizes: tuple[tuple[int, int], ...] = setting(
     (),
     flag=False,
@@ -462,6 +475,11 @@ class LoopConfig:
       self.progressive_image_sizes,
       "sizes >= 1 from increasing steps, the first from 0",
     )
+
+  @property
+  def save_every_steps(self) -> int:
+    """Steps between checkpoints; 0 saves after the last step only."""
+    return self.checkpoint_every_steps or self.eval_every_steps
 
   def image_size_at(self, step: int) -> int | None:
     """Returns the height of training images at a step; None is the full one."""

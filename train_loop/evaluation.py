@@ -24,7 +24,7 @@ def make_evaluate(
   model: tf.keras.Model,
   dataset: batches_lib.EvalData,
   config: config_lib.TrainConfig,
-) -> Callable[[], dict[str, float]]:
+) -> Callable[..., dict[str, float]]:
   """Returns `evaluate()`, exact over every example of `dataset`.
 
   Args:
@@ -37,15 +37,16 @@ def make_evaluate(
   Returns:
     A function that returns the means `eval_loss`, `eval_top1` and `eval_top5`,
     and the number `eval_examples`; it raises a ConfigError if there are none.
+    It takes the number of batches that it stops after; -1, the default, is
+    all, and so is any number if there are several hosts.
   """
   model = auxiliary.main_output(model)
   strategy = tf.distribute.get_strategy()
   host = distribution.host()
-  batches = distribution.distributed(
-    batches_lib.eval_batches(
-      dataset, config, compatibility.num_classes(model), host
-    )
+  own_batches = batches_lib.eval_batches(
+    dataset, config, compatibility.num_classes(model), host
   )
+  all_batches = distribution.distributed(own_batches)
 
   def replica_step(batch: Batch) -> Metrics:
     return eval_step(model, batch, config)
@@ -56,7 +57,7 @@ def make_evaluate(
     return total + tf.cast(first, tf.float64)
 
   @tf.function
-  def sum_all() -> dict[str, tf.Tensor]:
+  def sum_all(batches: Any) -> dict[str, tf.Tensor]:
     totals = {name: tf.constant(0.0, tf.float64) for name in EVAL_SUMS}
     for batch in batches:
       sums = strategy.run(replica_step, args=(batch,))
@@ -73,11 +74,13 @@ def make_evaluate(
       totals = {name: add(totals[name], sums[name]) for name in totals}
     return totals
 
-  def evaluate() -> dict[str, float]:
-    if host.count == 1:
-      sums = sum_all()
+  def evaluate(count: int = -1) -> dict[str, float]:
+    if host.count > 1:
+      sums = sum_until_no_host_has_more(iter(all_batches))
+    elif count == -1:
+      sums = sum_all(all_batches)
     else:
-      sums = sum_until_no_host_has_more(iter(batches))
+      sums = sum_all(distribution.distributed(own_batches.take(count)))
     totals = {name: float(total) for name, total in sums.items()}
     examples = totals.pop("examples")
     if not examples:
@@ -86,6 +89,18 @@ def make_evaluate(
     return {**means, "eval_examples": int(examples)}
 
   return evaluate
+
+
+def count_batches(
+  dataset: batches_lib.EvalData,
+  config: config_lib.TrainConfig,
+  num_classes: int,
+) -> int:
+  """Returns the number of batches of an evaluation, or -1 or -2."""
+  batches = batches_lib.eval_batches(
+    dataset, config, num_classes, distribution.host()
+  )
+  return int(batches.cardinality())
 
 
 def evaluate(
@@ -121,8 +136,8 @@ def evaluate(
 
 
 def with_averages(
-  state: TrainState, evaluate: Callable[[], dict[str, float]]
-) -> Callable[[], dict[str, float]]:
+  state: TrainState, evaluate: Callable[..., dict[str, float]]
+) -> Callable[..., dict[str, float]]:
   """Returns `evaluate` on the averaged weights, if the run averages them."""
   strategy = tf.distribute.get_strategy()
 
@@ -130,9 +145,9 @@ def with_averages(
   def swap_averages() -> None:
     strategy.run(state.swap_averages)
 
-  def evaluate_averages() -> dict[str, float]:
+  def evaluate_averages(count: int = -1) -> dict[str, float]:
     swap_averages()
-    results = evaluate()
+    results = evaluate(count)
     swap_averages()
     return results
 

@@ -16,13 +16,18 @@ from absl import logging
 
 import tricks
 from train_loop import batches as batches_lib
-from train_loop import compatibility, distribution, evaluation, machine
+from train_loop import (
+  budget,
+  compatibility,
+  distribution,
+  evaluation,
+  machine,
+)
 from train_loop import config as config_lib
 from train_loop import run_steps as run_steps_lib
 from train_loop import step as step_lib
 from train_loop.config import ConfigError
 from train_loop.failures import Stopped, input_failures
-from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
 from train_loop.workdir import checkpoints, metrics_file, run_card, tensorboard
 from train_loop.workdir import reporter as reporter_lib
@@ -91,6 +96,7 @@ def train_and_evaluate(
     eval_dataset=eval_dataset,
     teacher=teacher,
   )
+  budget.require_evaluations(config, eval_dataset is not None)
   settings = run_card.comparable_settings(config)
   saved = run_card.read(workdir) or {}
   if saved:
@@ -124,11 +130,15 @@ def train_and_evaluate(
   picture = None
   if start_step == 0:
     picture = _picture(state, batches, config, run_card.class_names(card))
-  evaluate = None
+  evaluate, eval_batches = None, 0
   if eval_dataset is not None:
     evaluate = evaluation.with_averages(
       state, evaluation.make_evaluate(model, eval_dataset, config)
     )
+    if config.loop.max_minutes:
+      eval_batches = evaluation.count_batches(
+        eval_dataset, config, state.num_classes
+      )
   # Nothing was written so far: whatever failed, workdir takes another try.
   if hosts.is_chief:
     with writing(workdir):
@@ -143,10 +153,11 @@ def train_and_evaluate(
   ) as reporter:
     if picture is not None:
       reporter.image("augmented", picture, step=0)
-    _run(
+    length = _run(
       state,
       iter(batches),
       evaluate,
+      eval_batches=eval_batches,
       hosts=hosts,
       config=config,
       teacher=teacher,
@@ -155,10 +166,11 @@ def train_and_evaluate(
       should_stop=should_stop,
     )
   if hosts.is_chief:
-    final = metrics_file.last_records(workdir)
+    final = {**metrics_file.last_records(workdir), **length.ending()}
+    card |= length.for_card()
     run_card.write(workdir, {**card, "final": final, "finished": True})
   hosts.wait()
-  return metrics_file.last_records(workdir)
+  return {**metrics_file.last_records(workdir), **length.ending()}
 
 
 def _require_same_step(
@@ -177,15 +189,16 @@ def _require_same_step(
 def _run(
   state: TrainState,
   iterator: Any,
-  evaluate: Callable[[], dict[str, float]] | None,
+  evaluate: Callable[..., dict[str, float]] | None,
   *,
+  eval_batches: int,
   hosts: distribution.Hosts,
   config: config_lib.TrainConfig,
   teacher: tf.keras.Model | None,
   saver: checkpoints.Checkpoints,
   reporter: reporter_lib.Reporter,
   should_stop: Callable[[], bool],
-) -> None:
+) -> budget.PlannedLength:
   """Trains from the state's step to the last; logs, evaluates, saves.
 
   The checkpoint of a step is saved last, so that a run that goes on repeats no
@@ -193,50 +206,65 @@ def _run(
   """
   loop = config.loop
   pace = Pace(loop, hosts)
-  schedule = make_schedule(config)
+  length = budget.make_length(
+    config, state, lambda: hosts.of_chief(time.perf_counter())
+  )
   # A trace for each size of the images.
   run_steps: dict[int | None, Callable[[Any, tf.Tensor], None]] = {}
   step = int(state.step.numpy())
-  while step < loop.total_steps:
-    count = pace.steps(_next_stop(loop, step) - step)
-    size = loop.image_size_at(step)
-    if size not in run_steps:
+  while step < length.total_steps:
+    count = pace.steps(_next_stop(loop, length, step) - step)
+    size = length.image_size_at(step)
+    traced = size not in run_steps
+    if traced:
       run_steps[size] = run_steps_lib.make_run_steps(
-        state, config, schedule=schedule, teacher=teacher, image_size=size
+        state,
+        config,
+        schedule=length.schedule,
+        teacher=teacher,
+        image_size=size,
       )
     with pace.timed(count), input_failures(range(step, step + count)):
       run_steps[size](iterator, tf.constant(count, tf.int64))
       step = int(state.step.numpy())
     run_steps_lib.require_finite(state)
-    reporter.progress(step)
+    length.called(step, count, traced=traced)
+    if traced and len(run_steps) == 1:
+      length.look(evaluate, eval_batches, saver.save)
+    reporter.progress(step, length.total_steps)
     epoch = step * loop.global_batch_size / loop.examples_per_epoch
     place = {"step": step, "epoch": round(epoch, 4)}
-    if _is_due(loop, step, loop.log_every_steps):
+    logged = _is_due(length, step, loop.log_every_steps)
+    if logged:
       reporter.train({**place, **_read_window(state), **pace.read()})
-    if evaluate and _is_due(loop, step, loop.eval_every_steps):
-      _evaluate(state, evaluate, place, saver, reporter)
-    if _is_due(loop, step, _save_every(loop)):
-      saver.save()
-    if step < loop.total_steps and hosts.any(should_stop()):
-      saver.save()
-      raise Stopped(f"stopped at step {step} of {loop.total_steps}, and saved")
+    if evaluate and _is_due(length, step, loop.eval_every_steps):
+      _evaluate(state, evaluate, place, length, saver, reporter)
+      if length.is_out_of_patience(step) and not logged:
+        reporter.train({**place, **_read_window(state), **pace.read()})
+    if _is_due(length, step, loop.save_every_steps):
+      with length.saving():
+        saver.save()
+    if step < length.total_steps and hosts.any(should_stop()):
+      with length.saving():
+        saver.save()
+      raise Stopped(
+        f"stopped at step {step} of {length.total_steps}, and saved"
+      )
+  return length
 
 
-def _is_due(loop: config_lib.LoopConfig, step: int, every: int) -> bool:
+def _is_due(length: budget.PlannedLength, step: int, every: int) -> bool:
   """Returns whether what is done each `every` steps is done after `step`."""
-  return step == loop.total_steps or bool(every and step % every == 0)
+  return step == length.total_steps or bool(every and step % every == 0)
 
 
-def _save_every(loop: config_lib.LoopConfig) -> int:
-  return loop.checkpoint_every_steps or loop.eval_every_steps
-
-
-def _next_stop(loop: config_lib.LoopConfig, step: int) -> int:
+def _next_stop(
+  loop: config_lib.LoopConfig, length: budget.PlannedLength, step: int
+) -> int:
   """Returns the first step after `step` at which the loop has to act."""
-  periods = (loop.log_every_steps, loop.eval_every_steps, _save_every(loop))
-  growths = [start for _, start in loop.progressive_image_sizes if start > step]
+  periods = (loop.log_every_steps, loop.eval_every_steps, loop.save_every_steps)
   due = [step + every - step % every for every in periods if every]
-  return min(loop.total_steps, *growths, *due)
+  return min(length.total_steps, *length.growths(step), *due)
 
 
 class Pace:
@@ -289,21 +317,25 @@ def _read_window(state: TrainState) -> dict[str, Any]:
 
 def _evaluate(
   state: TrainState,
-  evaluate: Callable[[], dict[str, float]],
+  evaluate: Callable[..., dict[str, float]],
   place: dict[str, Any],
+  length: budget.PlannedLength,
   saver: checkpoints.Checkpoints,
   reporter: reporter_lib.Reporter,
 ) -> None:
   """Evaluates, reports, and saves the state if it is the best so far."""
   start = time.perf_counter()
-  with input_failures(range(0)):
+  with length.evaluating(), input_failures(range(0)):
     results = evaluate()
   seconds = round(time.perf_counter() - start, 3)
   reporter.evaluation({**place, **results, "eval_seconds": seconds})
   # In float32, as it is kept: an equal result is no better.
-  if np.float32(results["eval_top1"]) > state.best_top1.numpy():
+  better = bool(np.float32(results["eval_top1"]) > state.best_top1.numpy())
+  budget.note_evaluation(state, better=better)
+  if better:
     state.best_top1.assign(results["eval_top1"])
-    saver.save_best()
+    with length.saving():
+      saver.save_best()
 
 
 def _log_undecayed(

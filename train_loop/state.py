@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 import tricks
-from train_loop import compatibility
+from train_loop import budget, compatibility
 from train_loop import config as config_lib
 from train_loop.models import fine_tuning
 from train_loop.optimizer import make_optimizer
@@ -92,6 +92,8 @@ class TrainState:
     diverged: whether a gradient was not finite and no loss scale is left to
       lower; not saved.
     best_top1: the best evaluation so far, -1 before the first.
+    evaluations_since_best: their number, if there is a patience, else None.
+    timetable: where the run is in its time, if that is limited, else None.
   """
 
   def __init__(
@@ -134,6 +136,12 @@ class TrainState:
     self.window = MetricWindow()
     self.diverged = tf.Variable(False, trainable=False, name="diverged")
     self.best_top1 = tf.Variable(-1.0, trainable=False, name="best_top1")
+    self.evaluations_since_best = (
+      tf.Variable(0, dtype=tf.int64, trainable=False, name="since_best")
+      if config.loop.patience
+      else None
+    )
+    self.timetable = budget.Timetable() if config.loop.max_minutes else None
 
   @property
   def averaged(self) -> list[tf.Variable]:
@@ -158,8 +166,9 @@ class TrainState:
       "window": self.window,
       "best_top1": self.best_top1,
     }
-    if self.loss_scale is not None:
-      items["loss_scale"] = self.loss_scale
+    for name in ("loss_scale", "evaluations_since_best", "timetable"):
+      if getattr(self, name) is not None:
+        items[name] = getattr(self, name)
     return items
 
   def swap_averages(self) -> None:

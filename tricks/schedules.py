@@ -25,7 +25,8 @@ import numpy as np
 
 from tricks.names import SCHEDULES
 
-# An integer, or an array or tensor of integers, 0-based.
+# An integer, or an array or tensor of integers, 0-based; or a place between two
+# steps, in float64.
 Step = Any
 # A float32 of the step's shape: NumPy's, or a tensor if the step is one.
 Rate = Any
@@ -225,7 +226,7 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     )
 
   def schedule(step: Step) -> Rate:
-    step, library = _cast(step, "int64"), _library(step)
+    step, library = _exact(step), _library(step)
     rate = schedules[0](step)
     for start, following in zip(boundaries, schedules[1:]):
       # Before its start a schedule gets step 0, never a negative one.
@@ -273,7 +274,7 @@ def warmup(
   def rise(step: Step) -> Rate:
     peak = _cast(schedule(step * 0), "float64")
     span = peak - warmup_learning_rate
-    fraction = _fraction(_cast(step, "int64") + 1, warmup_steps)
+    fraction = _fraction(_exact(step) + 1, warmup_steps)
     return _cast(warmup_learning_rate + span * fraction, "float32")
 
   def hold(step: Step) -> Rate:
@@ -442,6 +443,13 @@ def _step_decay(
 def _fraction(step: Step, steps: int) -> Any:
   # In float64: float32 rounds step 16,777,217 to the step before.
   return _library(step).minimum(_cast(step, "float64") / steps, 1.0)
+
+
+def _exact(step: Step) -> Any:
+  """Returns a step in int64, or in float64 if it lies between two."""
+  kind = step.dtype if hasattr(step, "dtype") else type(step)
+  floating = np.issubdtype(getattr(kind, "as_numpy_dtype", kind), np.floating)
+  return _cast(step, "float64" if floating else "int64")
 
 
 def _library(number: Any) -> Any:

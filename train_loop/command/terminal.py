@@ -48,6 +48,11 @@ def progress(items: Iterable[Any], part: str, count: int) -> Iterable[Any]:
 
 def summary(final: dict[str, Any]) -> str:
   """Returns the last line of a finished run."""
+  early = final.get("ended_early")
+  return _results(final) + (f"; ended early: {early}" if early else "")
+
+
+def _results(final: dict[str, Any]) -> str:
   if "eval_top1" not in final:
     return (
       f"training loss {_figure(final['loss'], '.4f')}, "

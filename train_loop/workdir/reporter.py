@@ -70,8 +70,9 @@ class Reporter:
     for handler in self._handlers:
       handler.addFilter(self._clear_bar)
 
-  def progress(self, step: int) -> None:
-    """Moves the bar; does nothing if there is none."""
+  def progress(self, step: int, total_steps: int) -> None:
+    """Moves the bar, if there is one; the length of the run may change."""
+    self._bar.total = total_steps
     self._bar.update(step - self._bar.n)
 
   def train(self, record: dict[str, Any]) -> None:
@@ -134,7 +135,7 @@ class Bystander(Reporter):
   def __init__(self) -> None:
     pass
 
-  def progress(self, step: int) -> None:
+  def progress(self, step: int, total_steps: int) -> None:
     """Does nothing, as the others."""
 
   def train(self, record: dict[str, Any]) -> None:
