@@ -441,6 +441,8 @@ def test_trials_are_rows_of_json():
     "images_per_second": 12.5,
     "loss": 2.25,
     "failure": "",
+    "batch_size": 0,
+    "memory": 0.0,
   }
   assert trial_cache.from_row(json.loads(json.dumps(row))) == trial
 

@@ -258,15 +258,15 @@ def test_no_line_tears_the_bar(reporter):
   logger.addHandler(handler)
   try:
     report = reporter(terminal)
-    report.progress(100)
+    report.progress(100, 1043)
     logger.warning("TensorFlow warns")
-    report.progress(200)
+    report.progress(200, 1043)
     report.train(RECORD)
-    report.progress(300)
+    report.progress(300, 1043)
     logging.get_absl_handler().python_handler.handle(
       python_logging.makeLogRecord({"msg": "absl logs", "levelno": 40})
     )
-    report.progress(400)
+    report.progress(400, 1043)
   finally:
     logger.removeHandler(handler)
     logger.setLevel(level)

@@ -404,7 +404,9 @@ class LoopConfig:
     256,
     low=1,
     high=MAX_BATCH_SIZE,
-    help="Examples a step, over all replicas.",
+    auto=True,
+    help="Examples a step, over all replicas. auto measures before the run, "
+    "and takes the smallest size that is as fast as any that fits.",
   )
   steps_per_loop: int = setting(
     0,

@@ -9,6 +9,7 @@ import os
 import pathlib
 import platform
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,22 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
+import psutil
 from absl import logging
 
 from train_loop import __version__
 
+CGROUP = pathlib.Path("/sys/fs/cgroup")
+# The limit of a container, what it has in use, and of which kinds that is: of
+# control groups 2 and 1.
+_CGROUP_FILES = (
+  ("memory.max", "memory.current", "memory.stat"),
+  (
+    "memory/memory.limit_in_bytes",
+    "memory/memory.usage_in_bytes",
+    "memory/memory.stat",
+  ),
+)
 CPU_INFO = pathlib.Path("/proc/cpuinfo")
 # Environment variables that change TensorFlow's speed.
 VARIABLES = (
@@ -196,6 +209,45 @@ def usable_cpus() -> int | None:
   if hasattr(os, "sched_getaffinity"):  # If the system can restrict it.
     return len(os.sched_getaffinity(0))
   return os.cpu_count()
+
+
+def available_memory() -> int:
+  """Returns the bytes that this process may still take, of the host's memory.
+
+  A container's limit, which the system's own figures leave out, counts too.
+  """
+  free = [psutil.virtual_memory().available]
+  for limit, used, statistics in _CGROUP_FILES:
+    with contextlib.suppress(OSError, ValueError):  # No such limit.
+      cached = re.search(
+        r"^(?:total_)?inactive_file (\d+)$",
+        (CGROUP / statistics).read_text(encoding="utf-8"),
+        re.MULTILINE,
+      )
+      taken = int((CGROUP / used).read_text(encoding="utf-8"))
+      taken -= int(cached[1]) if cached else 0
+      free.append(int((CGROUP / limit).read_text(encoding="utf-8")) - taken)
+  return max(1, min(free))
+
+
+def peak_memory() -> int:
+  """Returns the most bytes of the host's memory that this process has had."""
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def address_space_used() -> float:
+  """Returns the part of its limit (ulimit -v) that this process has had."""
+  limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+  if limit == resource.RLIM_INFINITY:
+    return 0.0
+  return psutil.Process().memory_info().vms / limit
+
+
+def nvidia_memory() -> list[int]:
+  """Returns the bytes of each NVIDIA GPU's memory."""
+  found = [re.search(r"(\d+) MiB$", gpu) for gpu in nvidia_gpus()]
+  return [2**20 * int(each[1]) for each in found if each]
 
 
 def nvidia_gpus() -> list[str]:

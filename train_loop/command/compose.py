@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import logging
@@ -20,14 +21,19 @@ from train_loop import machine
 from train_loop.command import config_from_flags as config_lib
 from train_loop.command import teacher as teacher_lib
 from train_loop.command import trained_model
-from train_loop.command.flags import Values, group
+from train_loop.command.flags import BATCH_SIZE, Values, group
 from train_loop.command.settings import RunSettings
-from train_loop.config import ModelConfig, TrainConfig, require_addons
+from train_loop.config import (
+  LoopConfig,
+  ModelConfig,
+  TrainConfig,
+  require_addons,
+)
 from train_loop.fields import ConfigError
 from train_loop.models import names as model_names
 from train_loop.models import pretrained
+from train_loop.preflight import batch_sizes, trial_cache, trials
 from train_loop.preflight import choose as preflight
-from train_loop.preflight import trial_cache, trials
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -66,6 +72,15 @@ class Plan:
       jit_compile=chosen.jit_compile,
     )
     return dataclasses.replace(self.config, precision=precision)
+
+  def at_batch_size(self, size: int) -> Plan:
+    """Returns the same plan with another batch size: other steps and rates."""
+    self.values[BATCH_SIZE].value = size
+    config = config_lib.config_from_flags(
+      self.values, examples_per_epoch=self.inputs.train.num_examples
+    )
+    inputs = dataclasses.replace(self.inputs, global_batch_size=size)
+    return dataclasses.replace(self, config=config, inputs=inputs)
 
   @property
   def images(self) -> dict[str, Any]:
@@ -243,7 +258,8 @@ def make_inputs(values: Values, sources: Sources | None = None) -> data.Inputs:
     values,
     train=train,
     validation=validation,
-    global_batch_size=values.global_batch_size,
+    # Mode check_data needs none.
+    global_batch_size=values.global_batch_size or LoopConfig.global_batch_size,
     seed=values.seed,
     augmentation=augmentation,
     bad_images=skipped,
@@ -262,6 +278,34 @@ def choose(
   machine.share_cores(planned.config.optimizer.parts_at_once)
   if choice:
     return trials.Choice(**choice), []
+  job, workload = _job_and_workload(planned)
+  asked = group(preflight.Asked, planned.values)
+  place, _ = model_names.parts(planned.network["model"])
+  if not place:  # Our networks have nothing else than our BatchNorm.
+    asked = dataclasses.replace(asked, fuse_batch_norm="false")
+  return preflight.choose(asked, job, workload)
+
+
+def choose_batch_size(
+  planned: Plan, chosen: trials.Choice
+) -> tuple[Plan, list[trials.Trial]]:
+  """Returns the plan with the batch size that was measured, and the trials.
+
+  Args:
+    planned: the plan, with any batch size.
+    chosen: what to compute in.
+  """
+  job, workload = _job_and_workload(planned)
+  loop = planned.config.loop
+  candidates = batch_sizes.sizes(
+    planned.config.optimizer.accumulate_steps, loop.examples_per_epoch
+  )
+  size, tried = batch_sizes.choose(job, chosen, workload, candidates)
+  return planned.at_batch_size(size), tried
+
+
+def _job_and_workload(planned: Plan) -> tuple[trials.Job, dict[str, Any]]:
+  """Returns what a trial trains, and what decides how long its steps take."""
   job = trials.Job(
     functools.partial(
       make_model,
@@ -284,17 +328,14 @@ def choose(
     planned.config,
     planned.model.teacher or None,
   )
-  asked = group(preflight.Asked, planned.values)
-  place, _ = model_names.parts(planned.network["model"])
-  if not place:  # Our networks have nothing else than our BatchNorm.
-    asked = dataclasses.replace(asked, fuse_batch_norm="false")
-  return preflight.choose(asked, job, workload)
+  return job, workload
 
 
 def build(
   planned: Plan,
   chosen: trials.Choice,
   tried: list[trials.Trial],
+  sizes_tried: Sequence[trials.Trial] = (),
 ) -> Parts:
   """Imports TensorFlow, set as chosen, and makes network and teacher.
 
@@ -302,6 +343,7 @@ def build(
     planned: the plan.
     chosen: what to compute in.
     tried: the trials that it was taken from.
+    sizes_tried: the trials that the batch size was taken from.
   """
   import_tensorflow(chosen)
   inputs, network = planned.inputs, planned.network
@@ -323,7 +365,8 @@ def build(
     config=planned.config_of(chosen),
     card={
       "choice": dataclasses.asdict(chosen),
-      **({"preflight": list(map(trial_cache.as_row, tried))} if tried else {}),
+      **_rows("preflight", tried),
+      **_rows("batch_sizes", sizes_tried),
       "network": network,
       **fine_tuned,
       "image_shape": inputs.image_shape,
@@ -331,6 +374,11 @@ def build(
       "teacher_sha256": teacher_lib.sha256(planned.model),
     },
   )
+
+
+def _rows(name: str, tried: Sequence[trials.Trial]) -> dict[str, Any]:
+  """Returns what the run card says of trials, if there were any."""
+  return {name: list(map(trial_cache.as_row, tried))} if tried else {}
 
 
 def _fine_tuned(planned: Plan, model: tf.keras.Model) -> dict[str, Any]:

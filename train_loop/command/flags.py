@@ -95,13 +95,18 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 }
 
 
+# How integers hold what the command line spells auto.
+AUTO = 0
+BATCH_SIZE = "global_batch_size"
+
+
 class _AutoInteger(flags.IntegerParser):
-  """An integer, 0 of which is spelled auto."""
+  """An integer, or auto."""
 
   def parse(self, argument: Any) -> int:
-    """Returns the integer, 0 for auto."""
+    """Returns the integer, AUTO for auto."""
     if argument == "auto":
-      return 0
+      return AUTO
     number = super().parse(argument)
     if isinstance(argument, str) and number < 1:
       raise ValueError(f"must be auto or an integer >= 1, got {argument!r}")
@@ -136,7 +141,7 @@ def _define(field: dataclasses.Field, values: Values) -> None:
   make: Callable[..., Any] = _MAKERS.get(kind, flags.DEFINE_list)
   if field.metadata.get("auto"):
     make = functools.partial(flags.DEFINE, _AutoInteger())
-    arguments[1] = "auto"
+    arguments[1] = default or "auto"
   elif field.metadata.get("choices"):
     # No enum of absl's: `require` tells which choice was meant.
     arguments[2] += f" One of {', '.join(field.metadata['choices'])}."
@@ -189,9 +194,9 @@ def parse_into(values: Values, argv: list[str]) -> list[str]:
       if field.metadata.get("path"):
         flag = values[field.name]
         flag.value = os.path.expanduser(flag.value or "")
-      require(
-        field.name, values[field.name].value, str(field.type), field.metadata
-      )
+      value = values[field.name].value
+      if value != AUTO or not field.metadata.get("auto"):
+        require(field.name, value, str(field.type), field.metadata)
   group(RunSettings, values)  # Raises if a folder cannot be one.
   _take_inputs(values, rest[1:])
   return rest[:1]
@@ -276,6 +281,8 @@ def comparable(saved: Mapping[str, Any]) -> dict[str, Any]:
 def adopt(saved: Mapping[str, Any], values: Values) -> None:
   """Gives every flag that the command line left out the value of a run.
 
+  So it does if the command line lets the batch size be chosen: the run has it.
+
   Args:
     saved: the flags of the run's card.
     values: the command line's; changed in place.
@@ -285,7 +292,9 @@ def adopt(saved: Mapping[str, Any], values: Values) -> None:
   """
   for name in names():
     flag = values[name]
-    if name not in saved or flag.present or name in _OF_A_START:
+    if name not in saved or name in _OF_A_START:
+      continue
+    if flag.present and not (is_auto_batch_size(values) and name == BATCH_SIZE):
       continue
     value = "" if saved[name] is None else saved[name]
     try:
@@ -295,6 +304,11 @@ def adopt(saved: Mapping[str, Any], values: Values) -> None:
         f"run_card.json's flag {name} must be a value of --{name}, got "
         f"{value!r}"
       ) from error
+
+
+def is_auto_batch_size(values: Values) -> bool:
+  """Returns whether the batch size is to be measured."""
+  return values[BATCH_SIZE].value == AUTO
 
 
 def require_workdir(values: Values) -> None:

@@ -39,7 +39,7 @@ def _row(field: dataclasses.Field) -> str:
 
 def _default(field: dataclasses.Field) -> str:
   value: Any = field.default
-  if field.metadata.get("auto"):
+  if field.metadata.get("auto") and not value:
     return "auto"
   if isinstance(value, tuple):
     return ",".join(value)

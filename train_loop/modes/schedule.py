@@ -17,6 +17,7 @@ import numpy as np
 import tricks
 from train_loop.command import compose, flags
 from train_loop.config import TrainConfig
+from train_loop.fields import refused
 from train_loop.schedule import make_schedule
 from train_loop.workdir.writing import write_atomically, writing
 
@@ -40,6 +41,8 @@ def run(values: flags.Values) -> int:
     DataError: bad data: their number of examples turns epochs into steps.
   """
   flags.require_workdir(values)
+  if flags.is_auto_batch_size(values):
+    raise refused(flags.BATCH_SIZE, "auto", "a number in mode schedule")
   config = compose.plan(values, with_weights=False).config
   rates = tricks.learning_rates(make_schedule(config), config.loop.total_steps)
   folder = pathlib.Path(values.workdir)

@@ -21,6 +21,7 @@ from train_loop.command import (
 from train_loop.config import CHECKPOINTS
 from train_loop.failures import DIVERGED, Diverged, InputFailed, Stopped
 from train_loop.fields import ConfigError, refused
+from train_loop.preflight import batch_sizes, trials
 from train_loop.workdir import run_card
 
 # Below this number of examples the defaults, which are ImageNet's, do badly.
@@ -54,6 +55,10 @@ def run(values: flags.Values) -> int:
     summary = terminal.summary(card["final"])
     print(f"{workdir} was finished before: {summary}")
     return 0
+  measures_size = flags.is_auto_batch_size(values)
+  if measures_size:
+    first = batch_sizes.first(values.accumulate_steps)
+    values[flags.BATCH_SIZE].value = first
   planned = compose.plan(
     values,
     network=card.get("network"),
@@ -62,7 +67,10 @@ def run(values: flags.Values) -> int:
   if not card and not values.recipe:
     _suggest_recipe(planned.inputs.train.num_examples)
   chosen, tried = compose.choose(planned, card.get("choice"))
-  parts = compose.build(planned, chosen, tried)
+  sizes_tried: list[trials.Trial] = []
+  if measures_size:
+    planned, sizes_tried = compose.choose_batch_size(planned, chosen)
+  parts = compose.build(planned, chosen, tried, sizes_tried)
   if card:
     _require_same_data(workdir, card, parts.card)
     _require_same_weights(values, card, parts.card)

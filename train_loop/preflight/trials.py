@@ -64,12 +64,17 @@ class Trial:
     images_per_second: of the timed steps; 0 if it failed.
     loss: the mean over the first steps; None if it failed.
     failure: why there is no result, in one line, or "".
+    batch_size: that was tried, if not the run's.
+    memory: the part of the memory, the host's or a GPU's, whichever is more,
+      that the process has had at its peak; 0 if that is not known.
   """
 
   choice: Choice
   images_per_second: float = 0.0
   loss: float | None = None
   failure: str = ""
+  batch_size: int = 0
+  memory: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +112,15 @@ class Job:
   make_teacher: Callable[[], tf.keras.Model | None]
   config: TrainConfig
 
+  def at_batch_size(self, size: int) -> Job:
+    """Returns the same job with another batch size; 0 is its own."""
+    if not size:
+      return self
+    loop = dataclasses.replace(self.config.loop, global_batch_size=size)
+    return dataclasses.replace(
+      self, config=dataclasses.replace(self.config, loop=loop)
+    )
+
 
 class TrialProcess:
   """A process that tries choices; it is started again if a choice ends it.
@@ -127,19 +141,26 @@ class TrialProcess:
   def __exit__(self, *exception: object) -> None:
     self._stop()
 
-  def run(self, choice: Choice, *, timeout: float) -> Trial:
+  def run(
+    self, choice: Choice, *, timeout: float, batch_size: int = 0
+  ) -> Trial:
     """Tries a choice; the trial says what became of it.
 
     Args:
       choice: of this process' oneDNN.
       timeout: seconds that it may take.
+      batch_size: examples a step; 0 is the run's.
     """
+    trial = self._run(choice, batch_size, timeout)
+    return dataclasses.replace(trial, batch_size=batch_size)
+
+  def _run(self, choice: Choice, batch_size: int, timeout: float) -> Trial:
     if timeout <= 0:
       return Trial(choice, failure="not tried, for lack of time")
     if not self._process.is_alive():
       self._start()
     try:
-      self._connection.send(choice)
+      self._connection.send((choice, batch_size))
       if self._connection.poll(timeout):
         answer = self._connection.recv()
         if isinstance(answer, ConfigError):
@@ -205,10 +226,13 @@ def _serve(connection: Any, pickled_job: bytes, onednn: bool) -> None:
   job = pickle.loads(pickled_job)
   with contextlib.suppress(EOFError, OSError):  # Until the run's process ends.
     connection.send(find_device())
+    available = machine.available_memory()
     while True:
-      choice = connection.recv()
+      choice, batch_size = connection.recv()
       try:
-        connection.send(run_trial(job, choice))
+        trial = run_trial(job.at_batch_size(batch_size), choice)
+        memory = round(memory_used(available), 4)
+        connection.send(dataclasses.replace(trial, memory=memory))
       except ConfigError as error:
         connection.send(error)
 
@@ -228,6 +252,24 @@ def find_device() -> Device:
       default=(0, 0),
     ),
   )
+
+
+def memory_used(available: int) -> float:
+  """Returns the part of the memory that this process has had at its peak.
+
+  Args:
+    available: the host's bytes that were free when it started.
+  """
+  import tensorflow as tf
+
+  parts = [machine.peak_memory() / available, machine.address_space_used()]
+  totals = machine.nvidia_memory()
+  gpus = tf.config.list_physical_devices("GPU")
+  if len(totals) == len(gpus):
+    for index, total in enumerate(totals):
+      info = tf.config.experimental.get_memory_info(f"GPU:{index}")
+      parts.append(info["peak"] / total)
+  return max(parts)
 
 
 def run_trial(job: Job, choice: Choice) -> Trial:
@@ -258,7 +300,9 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
   config = dataclasses.replace(
     job.config, precision=PrecisionConfig(choice.precision, choice.jit_compile)
   )
-  batches, teacher = _inputs(job)
+  batches, teacher = _inputs(
+    job.make_dataset, job.make_teacher, config.loop.global_batch_size
+  )
   model = job.make_model(choice.precision)
   if choice.fuse_batch_norm:
     model = fuse_batch_norm(model)
@@ -288,12 +332,19 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
 
 
 @functools.lru_cache(maxsize=1)
-def _inputs(job: Job) -> tuple[tf.data.Dataset, tf.keras.Model | None]:
+def _inputs(
+  make_dataset: Callable[[], tf.data.Dataset],
+  make_teacher: Callable[[], tf.keras.Model | None],
+  batch_size: int,
+) -> tuple[tf.data.Dataset, tf.keras.Model | None]:
   """Returns the first batch, repeated, and the teacher, both for all trials.
 
   With the whole stream the input pipeline would be timed along with the step.
   """
   import tensorflow as tf
 
-  batch = next(iter(job.make_dataset()))
-  return tf.data.Dataset.from_tensors(batch).repeat(), job.make_teacher()
+  dataset = make_dataset()
+  if dataset.element_spec["label"].shape[0] != batch_size:
+    dataset = dataset.repeat().rebatch(batch_size, drop_remainder=True)
+  batch = next(iter(dataset))
+  return tf.data.Dataset.from_tensors(batch).repeat(), make_teacher()
