@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import subprocess
 
 import pytest
 import tensorflow as tf
@@ -13,20 +15,30 @@ import tensorflow as tf
 from tests import tiny
 from train_loop.config import ConfigError
 from train_loop.state import TrainState
-from train_loop.workdir import checkpoints
+from train_loop.workdir import checkpoints, run_card
 
 STEPS = (8, 9, 10)
+KEY = "a1b2"
+SUFFIXES = (".data-00000-of-00001", ".index", ".sha256")
 
 
-def save(workdir, *, steps=STEPS, keep=3):
+@functools.cache
+def make_state():
+  """Returns a state, always the same: to make one takes most of a test."""
+  return TrainState(tiny.model(), tiny.config())
+
+
+def save(workdir, *, steps=STEPS, keep=3, key=KEY):
   """Saves checkpoints in which every weight is the number of the step."""
-  state = TrainState(tiny.model(), tiny.config())
-  saver = checkpoints.Checkpoints(state, workdir, keep=keep)
+  state = make_state()
+  saver = checkpoints.Checkpoints(state, workdir, keep=keep, run_key=key)
   for step in steps:
     state.step.assign(step)
     fill(state.model, step)
     saver.save()
     saver.save_best()
+  card = {"settings": {}, "finished": False, "final": {}, "run_key": key}
+  run_card.write(workdir, card)
 
 
 def fill(model, value):
@@ -34,14 +46,25 @@ def fill(model, value):
     variable.assign(tf.fill(variable.shape, float(value)))
 
 
-def restored_step(workdir):
+def restored_step(workdir, key=KEY):
   """Returns the step that a run would go on from."""
-  state = TrainState(tiny.model(), tiny.config())
-  found = checkpoints.Checkpoints(state, workdir, keep=3).restore_latest()
+  state = make_state()
+  state.step.assign(0)
+  fill(state.model, -1)
+  saver = checkpoints.Checkpoints(state, workdir, keep=3, run_key=key)
+  found = saver.restore_latest()
   step = int(state.step.numpy())
   if found:
     require_weights(state.model, step)
   return step if found else None
+
+
+def restored_model(workdir):
+  """Returns a network with the weights of the newest checkpoint."""
+  model = make_state().model
+  fill(model, -1)
+  checkpoints.restore_model(model, workdir)
+  return model
 
 
 def require_weights(model, value):
@@ -66,11 +89,9 @@ def test_the_latest_and_the_best_are_kept(tmp_path):
   save(tmp_path, keep=2)
   folder = tmp_path / "checkpoints"
   kept = ["ckpt-10", "ckpt-9"]
-  files = [
-    f"{n}{end}" for n in kept for end in (".data-00000-of-00001", ".index")
-  ]
+  files = [f"{name}{suffix}" for name in kept for suffix in SUFFIXES]
   assert sorted(os.listdir(folder)) == ["best", "checkpoint", *files]
-  assert sorted(os.listdir(folder / "best")) == ["checkpoint", *files[:2]]
+  assert sorted(os.listdir(folder / "best")) == ["checkpoint", *files[:3]]
   # TensorFlow's own tools find them.
   assert tf.train.latest_checkpoint(folder) == str(folder / "ckpt-10")
   state = tf.train.get_checkpoint_state(str(folder))
@@ -86,9 +107,7 @@ def test_a_path_is_no_pattern(name, tmp_path):
     indices = [n for n in os.listdir(folder) if n.endswith(".index")]
     assert indices == ["ckpt-10.index"]
   assert restored_step(workdir) == 10
-  model = tiny.model()
-  checkpoints.restore_model(model, workdir)
-  require_weights(model, 10)
+  require_weights(restored_model(workdir), 10)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +119,7 @@ def test_the_state_file_of_tensorflow_does_not_matter(content, workdir):
   if content is not None:
     state_file.write_bytes(content)
   assert restored_step(workdir) == 10
-  model = tiny.model()
-  checkpoints.restore_model(model, workdir)
-  require_weights(model, 10)
+  require_weights(restored_model(workdir), 10)
 
 
 DAMAGES = {
@@ -110,29 +127,143 @@ DAMAGES = {
   "short": lambda content: content[: len(content) // 2],
   "zeros": lambda content: bytes(len(content)),
   "other": lambda content: b"other" * 50,
+  "bit": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+  "missing": None,
 }
 
 
-@pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_passed_over_and_named(
   damage, suffix, workdir, caplog
 ):
   file = workdir / "checkpoints" / f"ckpt-10{suffix}"
-  file.write_bytes(DAMAGES[damage](file.read_bytes()))
+  if damage == "missing":
+    file.unlink()
+  else:
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+  reason = "is missing" if damage == "missing" else "is not what was written"
+  report = (
+    f"{workdir}/checkpoints/ckpt-10 is damaged (ckpt-10{suffix} {reason}): "
+    "the one before it is tried"
+  )
   assert restored_step(workdir) == 9
-  assert f"{workdir}/checkpoints/ckpt-10 is damaged (" in caplog.text
+  assert report in caplog.text
   caplog.clear()
-  model = tiny.model()
-  checkpoints.restore_model(model, workdir)
-  require_weights(model, 9)
-  assert "ckpt-10 is damaged (" in caplog.text
+  require_weights(restored_model(workdir), 9)
+  assert report in caplog.text
 
 
-@pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
-def test_an_incomplete_checkpoint_is_passed_over(suffix, workdir):
-  (workdir / "checkpoints" / f"ckpt-10{suffix}").unlink()
+@pytest.mark.parametrize("suffix", SUFFIXES[:2])
+@pytest.mark.parametrize("damage", ["empty", "short", "zeros", "other"])
+def test_so_is_one_of_an_older_build(damage, suffix, workdir, caplog):
+  for file in (workdir / "checkpoints").glob("*.sha256"):
+    file.unlink()
+  assert restored_step(workdir, key="") == 10
+  file = workdir / "checkpoints" / f"ckpt-10{suffix}"
+  file.write_bytes(DAMAGES[damage](file.read_bytes()))
+  assert restored_step(workdir, key="") == 9
+  assert f"{workdir}/checkpoints/ckpt-10 is damaged (" in caplog.text
+
+
+@pytest.mark.parametrize(
+  ("suffixes", "reason"),
+  [
+    (SUFFIXES, "it is another run's"),
+    (SUFFIXES[:2], "ckpt-10.data-00000-of-00001 is not what was written"),
+  ],
+)
+def test_a_checkpoint_of_another_run_is_passed_over(
+  suffixes, reason, workdir, tmp_path_factory, caplog
+):
+  other = tmp_path_factory.mktemp("other")
+  save(other, steps=[12], keep=1, key="c3")
+  for suffix in suffixes:
+    theirs = other / f"checkpoints/ckpt-12{suffix}"
+    text = theirs.read_bytes()
+    if suffix == ".sha256":  # So that all but the run fits.
+      save(other, steps=[10], keep=1, key="c3")
+      text = (other / "checkpoints/ckpt-10.sha256").read_bytes()
+      theirs = other / "checkpoints/ckpt-10.sha256"
+    (workdir / f"checkpoints/ckpt-10{suffix}").write_bytes(text)
   assert restored_step(workdir) == 9
+  assert f"ckpt-10 is damaged ({reason}): the one before" in caplog.text
+
+
+def test_a_checkpoint_under_another_step_is_passed_over(workdir, caplog):
+  for suffix in SUFFIXES:
+    file = workdir / f"checkpoints/ckpt-9{suffix}"
+    shutil.copy(file, file.with_name(f"ckpt-11{suffix}"))
+  assert restored_step(workdir) == 10
+  assert "(ckpt-11.sha256 is another checkpoint's)" in caplog.text
+
+
+def test_a_run_without_its_card_takes_over_the_key_of_its_checkpoint(workdir):
+  for key, expected in ((None, KEY), ("", "")):
+    state = make_state()
+    saver = checkpoints.Checkpoints(state, workdir, keep=3, run_key=key)
+    assert saver.restore_latest() and saver.run_key == expected
+  new = checkpoints.Checkpoints(state, workdir / "new", keep=3)
+  assert not new.restore_latest() and len(new.run_key) == 32
+
+
+def test_sha256sum_reads_the_checksums(saved):
+  done = subprocess.run(
+    ["sha256sum", "--check", "--strict", "ckpt-10.sha256"],
+    cwd=saved / "checkpoints",
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.count(": OK\n") == 2
+
+
+def test_a_reader_finds_what_a_run_saves_meanwhile(workdir, monkeypatch):
+  def save_and_delete(*arguments, **keys):
+    monkeypatch.undo()
+    save(workdir, steps=[20], keep=1)
+    return checkpoints.checksums.require(*arguments, **keys)
+
+  monkeypatch.setattr(checkpoints.checksums, "require", save_and_delete)
+  require_weights(restored_model(workdir), 20)
+
+
+def test_what_differs_in_another_optimizer_is_listed(workdir):
+  config = tiny.config(optimizer="adamw", base_learning_rate=0.1)
+  state = TrainState(make_state().model, config)
+  fill(state.model, -1)
+  saver = checkpoints.Checkpoints(state, workdir, keep=3, run_key=KEY)
+  message = (
+    rf"^checkpoint {workdir}/checkpoints/ckpt-10 is of another network or "
+    r"optimizer \(slots/0/1 is missing there, float32\[3, 3, 1, 8\] here; "
+    r"slots/1/1 .*; slots/2/1 [^;]*; 5 more\): take those of its run, or anoth"
+  )
+  with pytest.raises(ConfigError, match=message):
+    saver.restore_latest()
+  require_weights(state.model, -1)
+
+
+def test_what_differs_in_another_network_is_listed(workdir):
+  layers = tf.keras.layers
+  model = tf.keras.Sequential(
+    [
+      tf.keras.Input(tiny.SHAPE),
+      layers.Conv2D(8, 3, use_bias=False, name="first"),
+      layers.BatchNormalization(name="second"),
+      layers.Flatten(),
+      layers.Dense(4, name="third"),
+    ]
+  )
+  fill(model, -1)
+  message = (
+    r"parameters/3 \(\S*third/kernel\) is float32\[3, 3, 8, 8\] there, "
+    r"float32\[288, 4\] here; parameters/4 \(\S*third/bias\) is float32\[8\] "
+    r"there, float32\[4\] here; parameters/5 \(\S+/beta\) is "
+    r"float32\[8\] there, missing here; 4 more\): "
+  )
+  with pytest.raises(ConfigError, match=message):
+    checkpoints.restore_model(model, workdir)
+  require_weights(model, -1)
 
 
 def test_what_could_not_be_read_does_not_outlive_what_is_saved(tmp_path):
@@ -142,15 +273,17 @@ def test_what_could_not_be_read_does_not_outlive_what_is_saved(tmp_path):
   assert restored_step(tmp_path) == 9
 
 
-def test_what_a_killed_save_left_does_not_matter(workdir):
+def test_what_a_killed_save_left_does_not_matter(workdir, caplog):
   folder = workdir / "checkpoints"
   unfinished = folder / "unfinished"
   unfinished.mkdir()
   (unfinished / "ckpt-11.index").write_bytes(b"half")
   (folder / "ckpt-11.data-00000-of-00001").write_bytes(b"half")
   assert restored_step(workdir) == 10
-  save(workdir, steps=[11])
-  assert restored_step(workdir) == 11
+  assert not caplog.text
+  save(workdir, steps=[12])
+  assert restored_step(workdir) == 12
+  assert not list(folder.glob("ckpt-11.*"))
   assert not unfinished.exists()
 
 
@@ -184,14 +317,14 @@ def test_a_checkpoint_with_the_keys_of_older_builds_is_read(
 def test_if_none_can_be_read_the_folder_is_named(tmp_path):
   assert restored_step(tmp_path) is None
   with pytest.raises(ConfigError, match="must hold a checkpoint, got"):
-    checkpoints.restore_model(tiny.model(), tmp_path)
+    restored_model(tmp_path)
   save(tmp_path, keep=1)
   (tmp_path / "checkpoints/ckpt-10.index").write_bytes(b"")
   message = f"no checkpoint in {tmp_path}/checkpoints can be read: remove"
   with pytest.raises(ConfigError, match=message):
     restored_step(tmp_path)
   with pytest.raises(ConfigError, match=message):
-    checkpoints.restore_model(tiny.model(), tmp_path)
+    restored_model(tmp_path)
   shutil.rmtree(tmp_path / "checkpoints")
   (tmp_path / "checkpoints").write_bytes(b"")
   with pytest.raises(ConfigError, match="cannot be read \\(Not a directory"):

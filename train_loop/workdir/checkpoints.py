@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Saves and restores a `TrainState`: the latest N checkpoints, and the best.
 
-A checkpoint is the files `ckpt-STEP.index` and `ckpt-STEP.data-*`. Which there
-are is read from the folder itself: TensorFlow's file `checkpoint` is written
-for TensorFlow's tools only. TensorFlow itself takes a path with `[`, `*` or `?`
-for a pattern (tensorflow#34290).
+A checkpoint is the files `ckpt-STEP.index`, `ckpt-STEP.data-*` and, written
+last, `ckpt-STEP.sha256`: see `checksums`. Which there are is read from the
+folder itself: TensorFlow's file `checkpoint` is written for TensorFlow's tools
+only. TensorFlow itself takes a path with `[`, `*` or `?` for a pattern
+(tensorflow#34290).
 """
 
 from __future__ import annotations
@@ -16,23 +17,33 @@ import pathlib
 import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 import tensorflow as tf
 from absl import logging
+from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from train_loop.config import CHECKPOINTS
 from train_loop.failures import first_line
 from train_loop.fields import ConfigError, refused
 from train_loop.state import TrainState
-from train_loop.workdir.writing import writing
+from train_loop.workdir import checksums, run_card
+from train_loop.workdir.checksums import Damaged
+from train_loop.workdir.writing import flush, writing
 from tricks import keras_compat
 
 DIRECTORY = "checkpoints"
 LATEST, BEST = CHECKPOINTS
 
-_FILE_NAME = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
+_FILE_NAME = re.compile(r"ckpt-(\d+)\.(?:index|data-\d+-of-\d+|sha256)")
+# A save writes its files into this folder, then moves them out.
+_UNFINISHED = "unfinished"
+# Ends the key of a variable in TensorFlow's format.
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+# So many variables of another network are listed.
+_LISTED = 3
 
 
 class Checkpoints:
@@ -45,6 +56,7 @@ class Checkpoints:
     *,
     keep: int,
     writes: bool = True,
+    run_key: str | None = None,
   ) -> None:
     """Prepares saving and restoring; writes nothing.
 
@@ -53,8 +65,11 @@ class Checkpoints:
       workdir: the run's folder.
       keep: the number of latest checkpoints that are kept, at least 1.
       writes: whether saving writes; of several hosts only one does.
+      run_key: that of the run's card, "" if the card is older than keys; None
+        if there is no card: `restore_latest` then finds or makes one.
     """
     self._writes = writes
+    self.run_key = run_key
     self._folder = pathlib.Path(workdir) / DIRECTORY
     self._keep = keep
     self._step = state.step
@@ -70,7 +85,7 @@ class Checkpoints:
     """
     step = int(self._step.numpy())
     if self._writes and step != self._saved_step:
-      _save(self._checkpoint, self._folder, step, keep=self._keep)
+      self._save(self._folder, step, keep=self._keep)
       self._saved_step = step
 
   def save_best(self) -> None:
@@ -81,7 +96,7 @@ class Checkpoints:
     """
     if self._writes:
       step = int(self._step.numpy())
-      _save(self._checkpoint, self._folder / BEST, step, keep=1)
+      self._save(self._folder / BEST, step, keep=1)
 
   def restore_latest(self) -> bool:
     """Restores the newest checkpoint that can be read.
@@ -97,10 +112,45 @@ class Checkpoints:
     def restore(path: str) -> None:
       _restore(self._items, path, whole=True)
 
-    found = _restore_newest(self._folder, restore)
-    if found:
+    found = _restore_newest(self._folder, restore, run_key=self.run_key or "")
+    if found is not None:
       self._saved_step = int(self._step.numpy())
-    return found
+    if self.run_key is None:
+      self.run_key = uuid.uuid4().hex if found is None else found
+    return found is not None
+
+  def _save(self, folder: pathlib.Path, step: int, *, keep: int) -> None:
+    """Saves the state, then deletes all checkpoints but the latest `keep`.
+
+    All is on the disk before an older checkpoint is deleted. Files are moved
+    to their places when all are written: a run that is killed while it saves
+    still has the checkpoints before.
+    """
+    unfinished = folder / _UNFINISHED
+    with writing(folder, tf.errors.OpError):
+      _remove_unfinished(folder)
+      unfinished.mkdir(parents=True)
+      path = unfinished / f"ckpt-{step}"
+      self._checkpoint.write(str(path))
+      checksums.write(
+        path, list(unfinished.iterdir()), run_key=self.run_key or ""
+      )
+      for file in sorted(unfinished.iterdir()):  # .data-*, .index, .sha256
+        file.replace(folder / file.name)
+      unfinished.rmdir()
+      flush(folder)
+      flush(folder.parent)
+      # Later steps are there only if they could not be read.
+      kept = [found for found in _steps(folder) if found <= step][:keep]
+      tf.compat.v1.train.update_checkpoint_state(
+        str(folder),
+        f"ckpt-{step}",
+        all_model_checkpoint_paths=[f"ckpt-{found}" for found in kept[::-1]],
+      )
+      for file in folder.iterdir():
+        matched = _FILE_NAME.fullmatch(file.name)
+        if matched and int(matched[1]) not in kept:
+          file.unlink()
 
 
 def restore_model(
@@ -132,90 +182,91 @@ def restore_model(
 
   def restore(path: str) -> None:
     _restore(weights, path)
-    if averaged and _holds(path, "averages"):
+    with _reading(path) as plain:
+      has_averages = _holds(_saved_variables(plain), "averages")
+    if averaged and has_averages:
       _restore({"averages": parameters + statistics}, path)
 
   folder = pathlib.Path(workdir) / DIRECTORY
-  if checkpoint == BEST:
-    if not _restore_newest(folder / BEST, restore, "take --checkpoint=latest"):
-      raise ConfigError(
-        "checkpoint must be latest for a run that was not evaluated while it "
-        f"trained, got 'best' for {os.fspath(workdir)}"
-      )
-  elif not _restore_newest(folder, restore):
-    raise ConfigError(f"workdir must hold a checkpoint, got {workdir}")
-
-
-class _Damaged(ConfigError):
-  """A checkpoint's files are missing, or not what was written."""
-
-
-def _save(
-  checkpoint: tf.train.Checkpoint, folder: pathlib.Path, step: int, *, keep: int
-) -> None:
-  """Saves a checkpoint, then deletes all but the latest `keep`.
-
-  The index is moved to its place last: without it there is no checkpoint, so a
-  run that is killed while it saves still has the checkpoints before.
-  """
-  unfinished = folder / "unfinished"
-  with writing(folder, tf.errors.OpError):
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    checkpoint.write(str(unfinished / f"ckpt-{step}"))
-    for file in sorted(unfinished.iterdir()):  # ckpt-N.data-*, ckpt-N.index
-      file.replace(folder / file.name)
-    unfinished.rmdir()
-    # Later steps are there only if they could not be read.
-    kept = [found for found in _steps(folder) if found <= step][:keep]
-    tf.compat.v1.train.update_checkpoint_state(
-      str(folder),
-      f"ckpt-{step}",
-      all_model_checkpoint_paths=[f"ckpt-{found}" for found in kept[::-1]],
+  run_key = (run_card.read(workdir) or {}).get("run_key", "")
+  if checkpoint == LATEST:
+    if _restore_newest(folder, restore, run_key=run_key) is None:
+      raise ConfigError(f"workdir must hold a checkpoint, got {workdir}")
+    return
+  remedy = "take --checkpoint=latest"
+  best = folder / BEST
+  if _restore_newest(best, restore, run_key=run_key, remedy=remedy) is None:
+    raise ConfigError(
+      "checkpoint must be latest for a run that was not evaluated while it "
+      f"trained, got 'best' for {os.fspath(workdir)}"
     )
-    for file in folder.iterdir():
-      matched = _FILE_NAME.fullmatch(file.name)
-      if matched and int(matched[1]) not in kept:
-        file.unlink()
 
 
 def _steps(folder: pathlib.Path) -> list[int]:
   """Returns the steps of a folder's checkpoints, the latest first."""
+  present, unfinished = _files(folder)
+  steps = {step for step in present.values() if step not in unfinished}
+  return sorted(steps, reverse=True)
+
+
+def _files(folder: pathlib.Path) -> tuple[dict[str, int], set[int]]:
+  """Returns the step of each file, and the steps whose save was killed."""
+  present, waiting = map(_named, (folder, folder / _UNFINISHED))
+  return present, {waiting[name] for name in set(waiting) - set(present)}
+
+
+def _named(folder: pathlib.Path) -> dict[str, int]:
+  """Returns the names of checkpoints' files in a folder, and their steps."""
   try:
     names = os.listdir(folder)
   except FileNotFoundError:
-    return []
+    return {}
   except OSError as error:
     raise ConfigError(
       f"{folder} cannot be read ({first_line(error)}): mend that, or take "
       "another workdir"
     ) from error
   matches = filter(None, map(_FILE_NAME.fullmatch, names))
-  steps = {int(match[1]) for match in matches if match[2] == "index"}
-  return sorted(steps, reverse=True)
+  return {match[0]: int(match[1]) for match in matches}
+
+
+def _remove_unfinished(folder: pathlib.Path) -> None:
+  """Removes what a killed save left; what tells that it was killed, last."""
+  present, unfinished = _files(folder)
+  for name, step in present.items():
+    if step in unfinished:
+      (folder / name).unlink()
+  shutil.rmtree(folder / _UNFINISHED, ignore_errors=True)
 
 
 def _restore_newest(
   folder: pathlib.Path,
   restore: Callable[[str], None],
+  *,
+  run_key: str,
   remedy: str = "remove the folder to start anew, or take another workdir",
-) -> bool:
+) -> str | None:
   """Calls `restore` with the newest checkpoint, or an older if it is damaged.
 
   Returns:
-    Whether there was a checkpoint.
+    The key of the run that wrote it, which may be ""; None if there is none.
   """
   steps = _steps(folder)
   for step in steps:
+    path = folder / f"ckpt-{step}"
     try:
-      restore(str(folder / f"ckpt-{step}"))
-    except _Damaged as error:
-      logging.warning("%s: the one before it is tried", error)
+      found_key = checksums.require(path, run_key=run_key)
+      restore(str(path))
+    except Damaged as error:
+      if step in _steps(folder):
+        logging.warning("%s: the one before it is tried", error)
       continue
-    return True
+    return found_key
+  if steps != _steps(folder):  # A run has saved, and deleted these, meanwhile.
+    return _restore_newest(folder, restore, run_key=run_key, remedy=remedy)
   if steps:
     raise ConfigError(f"no checkpoint in {folder} can be read: {remedy}")
-  return False
+  return None
 
 
 @contextlib.contextmanager
@@ -235,14 +286,7 @@ def _reading(path: str) -> Iterator[str]:
       yield os.path.join(folder, name)
   # TensorFlow's reader raises an IndexError if a file is too short.
   except (tf.errors.OpError, IndexError) as error:
-    raise _Damaged(
-      f"checkpoint {path} is damaged ({first_line(error)})"
-    ) from error
-  except (AssertionError, ValueError) as error:
-    raise ConfigError(
-      f"checkpoint {path} is of another network or config "
-      f"({first_line(error)}): take another workdir"
-    ) from error
+    raise Damaged(path, first_line(error)) from error
 
 
 def _checkpoint_of(items: dict[str, Any]) -> tf.train.Checkpoint:
@@ -255,18 +299,90 @@ def _checkpoint_of(items: dict[str, Any]) -> tf.train.Checkpoint:
 def _restore(items: dict[str, Any], path: str, *, whole: bool = False) -> None:
   """Restores every variable of `items`, and of the files if `whole`."""
   items = dict(items)
-  if "untrained" in items and _holds(path, "frozen"):  # The name until 0.1.
-    items["frozen"] = items.pop("untrained")
   with _reading(path) as plain:
+    saved = _saved_variables(plain)
+    if "untrained" in items and _holds(saved, "frozen"):  # The name until 0.1.
+      items["frozen"] = items.pop("untrained")
+    differences = _differences(
+      _variables(items),
+      {k: v for k, v in saved.items() if whole or k.split("/")[0] in items},
+    )
+    if differences:
+      more = len(differences) - _LISTED
+      listed = differences[:_LISTED] + ([f"{more} more"] if more > 0 else [])
+      raise ConfigError(
+        f"checkpoint {path} is of another network or optimizer "
+        f"({'; '.join(listed)}): take those of its run, or another workdir"
+      )
     status = _checkpoint_of(items).restore(plain)
-    status.assert_existing_objects_matched()
-    if whole:
-      status.assert_consumed()
-    status.expect_partial()
+    status.assert_existing_objects_matched().expect_partial()
 
 
-def _holds(path: str, key: str) -> bool:
+class _Variable(NamedTuple):
+  """What must be equal in a checkpoint and in the state that it is read into.
+
+  Attributes:
+    name: its own, for messages; not compared.
+    form: shape and dtype.
+  """
+
+  name: str
+  form: str
+
+
+def _saved_variables(path: str) -> dict[str, _Variable]:
+  """Returns the variables of a checkpoint by their places in the state."""
+  reader = tf.train.load_checkpoint(path)
+  graph = trackable_object_graph_pb2.TrackableObjectGraph()
+  graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
+  shapes, dtypes = (
+    reader.get_variable_to_shape_map(),
+    reader.get_variable_to_dtype_map(),
+  )
+  return {
+    key[: -len(_VALUE)]: _Variable(
+      attribute.full_name, f"{dtypes[key].name}{shapes[key]}"
+    )
+    for node in graph.nodes
+    for attribute in node.attributes
+    if (key := attribute.checkpoint_key).endswith(_VALUE)
+    and not key.startswith("save_counter/")
+  }
+
+
+def _variables(items: dict[str, Any]) -> dict[str, _Variable]:
+  """Returns the variables of a state, as `_saved_variables` does."""
+  found = {}
+
+  def visit(node: Any, place: str) -> None:
+    if isinstance(node, tf.Variable):
+      form = f"{node.dtype.name}{node.shape.as_list()}"
+      found[place] = _Variable(node.name.partition(":")[0], form)
+      return
+    for name, child in view.children(node).items():
+      visit(child, f"{place}/{name}" if place else name)
+
+  root = tf.train.Checkpoint(**items)
+  view = tf.train.TrackableView(root)
+  visit(root, "")
+  return found
+
+
+def _differences(
+  ours: dict[str, _Variable], saved: dict[str, _Variable]
+) -> list[str]:
+  """Returns a clause for each variable that is missing, unexpected or other."""
+  clauses = []
+  for place in [*ours, *(place for place in saved if place not in ours)]:
+    pair = saved.get(place), ours.get(place)
+    there, here = (v.form if v else "missing" for v in pair)
+    if there != here:
+      name = next(v.name for v in reversed(pair) if v)
+      shown = place if name in ("", "Variable") else f"{place} ({name})"
+      clauses.append(f"{shown} is {there} there, {here} here")
+  return clauses
+
+
+def _holds(saved: dict[str, _Variable], key: str) -> bool:
   """Returns whether a checkpoint has variables under a key."""
-  with _reading(path) as plain:
-    names = [name for name, _ in tf.train.list_variables(plain)]
-  return any(name.startswith(f"{key}/") for name in names)
+  return any(place.startswith(f"{key}/") for place in saved)

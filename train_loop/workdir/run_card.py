@@ -37,6 +37,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
   "settings": (dict,),
   "finished": (bool,),
   "final": (dict,),
+  "run_key": (str, _ABSENT),
   "flags": (dict, _ABSENT),
   "data": (dict, _ABSENT),
   "teacher_sha256": (str, _ABSENT),

@@ -62,3 +62,22 @@ def write_atomically(path: str | os.PathLike[str], text: str) -> None:
       os.replace(partial, path)
     finally:
       partial.unlink(missing_ok=True)
+
+
+def flush(path: str | os.PathLike[str]) -> None:
+  """Returns when what was written to a file or folder is on the disk.
+
+  Args:
+    path: the file; or the folder, whose names are then there after a power cut.
+      A file system that flushes no folders is left to itself.
+
+  Raises:
+    OSError: a file cannot be flushed.
+  """
+  folder = os.path.isdir(path)
+  with contextlib.suppress(*([OSError] if folder else [])):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+      os.fsync(descriptor)
+    finally:
+      os.close(descriptor)
