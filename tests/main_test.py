@@ -25,7 +25,7 @@ from train_loop.command import flags
 from train_loop.models import build_model
 from train_loop.modes import train
 from train_loop.preflight import trials
-from train_loop.workdir import metrics_file, run_card
+from train_loop.workdir import lock, metrics_file, run_card
 
 FEW_STEPS = (
   "--model=resnet8",
@@ -481,6 +481,16 @@ def test_a_run_does_not_go_on_with_other_data(finished, tmp_path, regularized):
   (line,) = own_lines(done.stderr)
   assert "train_sha256='000" in line
   assert [p.name for p in tmp_path.iterdir()] == ["run_card.json"]
+
+
+def test_a_second_run_in_a_workdir_is_status_2(tmp_path, small):
+  with lock.held(tmp_path):
+    (text,) = (path.read_text() for path in tmp_path.iterdir())
+    done = command(*small, f"--workdir={tmp_path}")
+    assert done.returncode == 2
+    (line,) = own_lines(done.stderr)
+    assert f"workdir {tmp_path} is in use by process {os.getpid()} on " in line
+    assert [path.read_text() for path in tmp_path.iterdir()] == [text]
 
 
 def test_a_workdir_that_is_a_file_is_status_2(tmp_path, small):

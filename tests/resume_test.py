@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import random
 import signal
@@ -19,7 +20,7 @@ from tests import disk, forked, pictures, tiny, tiny_run
 from train_loop import Stopped, evaluation, train_and_evaluate
 from train_loop.config import ConfigError
 from train_loop.failures import InputFailed
-from train_loop.workdir import metrics_file
+from train_loop.workdir import lock, metrics_file, run_card
 
 
 def is_killed(workdir, **options):
@@ -164,10 +165,20 @@ def test_after_a_full_disk_the_same_bits(size, name, tmp_path):
   require_equal(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_finished_run_is_left_as_it_is(tmp_path):
+def test_a_workdir_is_of_one_run_and_a_finished_run_left_as_it_is(tmp_path):
   config = tiny.config(total_steps=6)
   data = tiny.dataset(), tiny.dataset(64)
   first = train_and_evaluate(tiny.model(), *data, config, tmp_path)
+  key = run_card.read(tmp_path)["run_key"]
+  # As a run was stopped, and its workdir is used.
+  run_card.write(tmp_path, {**run_card.read(tmp_path), "finished": False})
+  with lock.held(tmp_path):
+    with pytest.raises(ConfigError, match=f"in use by process {os.getpid()} "):
+      train_and_evaluate(tiny.model(), *data, config, tmp_path)
+    again = train_and_evaluate(
+      tiny.model(), *data, config, tmp_path, locked=True
+    )
+  assert again == first and run_card.read(tmp_path)["run_key"] == key != ""
   files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
   again = train_and_evaluate(tiny.model(), *data, config, tmp_path)
   assert again == first

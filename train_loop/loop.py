@@ -29,9 +29,14 @@ from train_loop import step as step_lib
 from train_loop.config import ConfigError
 from train_loop.failures import Stopped, input_failures
 from train_loop.state import TrainState
-from train_loop.workdir import checkpoints, metrics_file, run_card, tensorboard
+from train_loop.workdir import (
+  checkpoints,
+  lock,
+  metrics_file,
+  run_card,
+  tensorboard,
+)
 from train_loop.workdir import reporter as reporter_lib
-from train_loop.workdir.writing import writing
 
 # The seconds that a call of run_steps takes, about, if steps_per_loop is 0.
 CALL_SECONDS = 1.0
@@ -47,6 +52,7 @@ def train_and_evaluate(
   teacher: tf.keras.Model | None = None,
   card: dict[str, Any] | None = None,
   should_stop: Callable[[], bool] = lambda: False,
+  locked: bool = False,
 ) -> dict[str, Any]:
   """Trains `model` to the end of the run, or goes on from its checkpoint.
 
@@ -77,14 +83,16 @@ def train_and_evaluate(
       classes under `data.class_names` are shown in TensorBoard.
     should_stop: asked between calls of run_steps; if it returns True, the state
       is saved and Stopped is raised.
+    locked: whether the caller has the lock of workdir, `workdir.lock.held`.
 
   Returns:
     The last record of training and of evaluation, merged. If the run in
     `workdir` is finished already, its result; nothing is written.
 
   Raises:
-    ConfigError: workdir holds a run with other settings, or cannot be written;
-      or model, data and config do not fit each other.
+    ConfigError: workdir holds a run with other settings, is in use by another
+      run, or cannot be written; or model, data and config do not fit each
+      other.
     Diverged: the loss is not finite.
     InputFailed: the dataset raised an error.
     Stopped: should_stop returned True.
@@ -98,22 +106,64 @@ def train_and_evaluate(
   )
   budget.require_evaluations(config, eval_dataset is not None)
   settings = run_card.comparable_settings(config)
-  saved = run_card.read(workdir) or {}
-  if saved:
-    then = {**run_card.default_settings(), **saved["settings"]}
-    run_card.require_same(workdir, then, settings)
+  saved = _saved_card(workdir, settings)
   if saved.get("finished"):
     logging.info("the run in %s is finished: nothing to do", workdir)
     checkpoints.restore_model(model, workdir, averaged=False)
     return saved["final"]
 
-  state = TrainState(model, config)
   hosts = distribution.Hosts()
+  own_lock: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+  if hosts.is_chief and not locked:
+    own_lock = lock.held(workdir)
+  with own_lock:
+    return _restore_and_run(
+      model,
+      train_dataset,
+      eval_dataset,
+      config,
+      workdir,
+      hosts=hosts,
+      settings=settings,
+      teacher=teacher,
+      card=card,
+      should_stop=should_stop,
+    )
+
+
+def _saved_card(
+  workdir: str | os.PathLike[str], settings: dict[str, Any]
+) -> dict[str, Any]:
+  """Returns the card in workdir, empty if there is none; or refuses it."""
+  saved = run_card.read(workdir) or {}
+  if saved:
+    then = {**run_card.default_settings(), **saved["settings"]}
+    run_card.require_same(workdir, then, settings)
+  return saved
+
+
+def _restore_and_run(
+  model: tf.keras.Model,
+  train_dataset: batches_lib.TrainData,
+  eval_dataset: batches_lib.EvalData | None,
+  config: config_lib.TrainConfig,
+  workdir: str | os.PathLike[str],
+  *,
+  hosts: distribution.Hosts,
+  settings: dict[str, Any],
+  teacher: tf.keras.Model | None,
+  card: dict[str, Any] | None,
+  should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+  """Does what `train_and_evaluate` does, once workdir is this process'."""
+  saved = _saved_card(workdir, settings)  # Before the lock it may have changed.
+  state = TrainState(model, config)
   saver = checkpoints.Checkpoints(
     state,
     workdir,
     keep=config.loop.keep_checkpoints,
     writes=hosts.is_chief,
+    run_key=saved.get("run_key", "") if saved else None,
   )
   if saver.restore_latest():
     logging.info("%s goes on from step %d", workdir, int(state.step.numpy()))
@@ -126,6 +176,7 @@ def train_and_evaluate(
     )
   )
   card = {**saved, **(card or {}), "settings": settings, **machine.describe()}
+  card["run_key"] = saver.run_key
   card["parameter_count"] = int(model.count_params())
   picture = None
   if start_step == 0:
@@ -141,8 +192,6 @@ def train_and_evaluate(
       )
   # Nothing was written so far: whatever failed, workdir takes another try.
   if hosts.is_chief:
-    with writing(workdir):
-      os.makedirs(workdir, exist_ok=True)
     run_card.write(workdir, {**card, "final": {}, "finished": False})
   with contextlib.closing(
     reporter_lib.Reporter(

@@ -22,7 +22,7 @@ from train_loop.config import CHECKPOINTS
 from train_loop.failures import DIVERGED, Diverged, InputFailed, Stopped
 from train_loop.fields import ConfigError, refused
 from train_loop.preflight import batch_sizes, trials
-from train_loop.workdir import run_card
+from train_loop.workdir import lock, run_card
 
 # Below this number of examples the defaults, which are ImageNet's, do badly.
 _SMALL_DATA = 50_000
@@ -48,13 +48,27 @@ def run(values: flags.Values) -> int:
     raise refused(
       "checkpoint", values.checkpoint, "latest in training without weights"
     )
-  card = run_card.read(workdir) or {}
-  if card:
-    _continue(values, card)
+  card = _saved_card(values)
   if card.get("finished"):
     summary = terminal.summary(card["final"])
     print(f"{workdir} was finished before: {summary}")
     return 0
+  with lock.held(workdir):
+    return _plan_and_train(values)
+
+
+def _saved_card(values: flags.Values) -> dict[str, Any]:
+  """Returns the card in workdir, whose flags it takes over; or refuses it."""
+  card = run_card.read(values.workdir) or {}
+  if card:
+    _continue(values, card)
+  return card
+
+
+def _plan_and_train(values: flags.Values) -> int:
+  """Does what `run` does, once workdir is this process'."""
+  workdir = values.workdir
+  card = _saved_card(values)  # Before the lock it may have changed.
   measures_size = flags.is_auto_batch_size(values)
   if measures_size:
     first = batch_sizes.first(values.accumulate_steps)
@@ -164,6 +178,7 @@ def _train(values: flags.Values, parts: compose.Parts) -> int:
           **parts.card,
         },
         should_stop=stop,
+        locked=True,
       )
   except Diverged as error:
     terminal.say(error)
