@@ -116,8 +116,8 @@ def eval_batches(
 ) -> tf.data.Dataset:
   """Returns a host's share of the padded batches of one epoch.
 
-  Of several hosts each goes on with batches of zeros without end, for another
-  one may have more examples.
+  Under a strategy it goes on with batches of zeros without end, for another
+  host may have more examples.
 
   Args:
     dataset: batches of `image` and `label`, of any sizes; or a function that
@@ -137,7 +137,7 @@ def eval_batches(
     batches = padded_batches(
       plain_batches(dataset(), num_classes), batch_size // host.count
     )
-  if host.count == 1:
+  if not tf.distribute.has_strategy():
     return batches
   zeros = {
     name: tf.zeros(spec.shape, spec.dtype)

@@ -119,6 +119,11 @@ class ModelConfig:
     help="Layers that keep the weights they start from: beginnings of their "
     "names, such as stem,stage1; or all_but_head.",
   )
+  sync_batch_norm: bool = setting(
+    False,
+    help="Let BatchNorm use the statistics of the global batch, and not of "
+    "each replica's share of it. Not with jit_compile.",
+  )
   stochastic_depth: float = setting(
     0.0,
     low=0.0,

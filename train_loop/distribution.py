@@ -9,10 +9,14 @@ or more. Without a strategy there is one of each.
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
 from typing import Any, Callable
 
 import tensorflow as tf
 
+from train_loop.failures import HostLost
 from tricks.draws import WHOLE, Part
 
 
@@ -83,13 +87,68 @@ def host() -> Part:
   return Part(first + resolver.task_id, chiefs + workers)
 
 
+def addresses() -> list[str]:
+  """Returns the address of each host, in their order; none if there is one."""
+  resolver = tf.distribute.get_strategy().cluster_resolver
+  if host().count == 1:
+    return []
+  cluster = tf.train.ClusterSpec(resolver.cluster_spec()).as_dict()
+  return [*cluster.get("chief", ()), *cluster["worker"]]
+
+
+@contextlib.contextmanager
+def noticing_lost_hosts() -> Iterator[None]:
+  """Turns TensorFlow's error of a host that is gone into one that names it.
+
+  A host whose process ends is noticed at once, one that is cut off by the
+  health check of tf.distribute, within a minute.
+
+  Raises:
+    HostLost: another host does not answer.
+  """
+  try:
+    yield
+  except (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+  ) as error:
+    if host().count == 1:
+      raise
+    raise HostLost(
+      f"{_lost(str(error))} stopped answering, and what was trained since the "
+      "last checkpoint is lost: see its log, and give the same command again "
+      "on all hosts"
+    ) from error
+
+
+def _lost(text: str) -> str:
+  """Returns in words which host an error of TensorFlow's is about."""
+  found = re.search(r"/job:(\w+)/replica:\d+/task:(\d+)", text)
+  if not found:
+    return "another host"
+  known = addresses()
+  workers_first = 0 if found[1] == "chief" else len(known) - _num_workers()
+  index = workers_first + int(found[2])
+  return f"{known[index]} (host {index + 1} of {len(known)})"
+
+
+def _num_workers() -> int:
+  resolver = tf.distribute.get_strategy().cluster_resolver
+  return len(tf.train.ClusterSpec(resolver.cluster_spec()).as_dict()["worker"])
+
+
 def _make_total(strategy: tf.distribute.Strategy) -> Callable[[float], float]:
   """Returns the function that sums a number over hosts."""
 
   @tf.function(input_signature=[tf.TensorSpec([], tf.float64)])
   def total(value: tf.Tensor) -> tf.Tensor:
     def replica_total(value: tf.Tensor) -> tf.Tensor:
-      return tf.distribute.get_replica_context().all_reduce("SUM", value)
+      # Without a copy of its own the value is on no device of the strategy's.
+      own = tf.identity(value)
+      return tf.distribute.get_replica_context().all_reduce("SUM", own)
 
     totals = strategy.run(replica_total, args=(value,))
     return strategy.experimental_local_results(totals)[0]

@@ -64,8 +64,9 @@ def make_evaluate(
       totals = {name: add(totals[name], sums[name]) for name in totals}
     return totals
 
+  # Hosts may have more examples than others: all go on until none has any.
   @tf.function
-  def sum_until_no_host_has_more(iterator: Any) -> dict[str, tf.Tensor]:
+  def sum_until_none_has_more(iterator: Any) -> dict[str, tf.Tensor]:
     totals = {name: tf.constant(0.0, tf.float64) for name in EVAL_SUMS}
     before = tf.constant(-1.0, tf.float64)
     while totals["examples"] > before:
@@ -75,8 +76,8 @@ def make_evaluate(
     return totals
 
   def evaluate(count: int = -1) -> dict[str, float]:
-    if host.count > 1:
-      sums = sum_until_no_host_has_more(iter(all_batches))
+    if tf.distribute.has_strategy() and (count == -1 or host.count > 1):
+      sums = sum_until_none_has_more(iter(all_batches))
     elif count == -1:
       sums = sum_all(all_batches)
     else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Exit statuses of the command; 0 is a finished run.
 BAD_INPUT = 2
 DIVERGED = 3
+HOST_LOST = 4
 
 # Begins the text of an assertion in a graph that the input is at fault.
 REFUSED = "refused: "
@@ -31,6 +32,10 @@ class Diverged(ArithmeticError):
 
 class Stopped(Exception):
   """The run was asked to stop, and has saved its state."""
+
+
+class HostLost(RuntimeError):
+  """Another host that trains this run stopped answering."""
 
 
 class InputFailed(RuntimeError):

@@ -42,6 +42,7 @@ from train_loop.workdir import reporter as reporter_lib
 CALL_SECONDS = 1.0
 
 
+@distribution.noticing_lost_hosts()
 def train_and_evaluate(
   model: tf.keras.Model,
   train_dataset: batches_lib.TrainData,
@@ -95,7 +96,8 @@ def train_and_evaluate(
       other.
     Diverged: the loss is not finite.
     InputFailed: the dataset raised an error.
-    Stopped: should_stop returned True.
+    HostLost: another host stopped answering.
+    Stopped: should_stop returned True, on this host or another one.
   """
   compatibility.require(
     model,
@@ -170,17 +172,15 @@ def _restore_and_run(
   start_step = int(state.step.numpy())
   _require_same_step(hosts, start_step, workdir)
   _log_undecayed(model, config.optimizer)
-  batches = distribution.distributed(
-    batches_lib.train_batches(
-      train_dataset, config, start_step, state.num_classes, hosts.part
-    )
+  dataset = batches_lib.train_batches(
+    train_dataset, config, start_step, state.num_classes, hosts.part
   )
   card = {**saved, **(card or {}), "settings": settings, **machine.describe()}
   card["run_key"] = saver.run_key
   card["parameter_count"] = int(model.count_params())
   picture = None
-  if start_step == 0:
-    picture = _picture(state, batches, config, run_card.class_names(card))
+  if start_step == 0 and hosts.is_chief:
+    picture = _picture(state, dataset, config, run_card.class_names(card))
   evaluate, eval_batches = None, 0
   if eval_dataset is not None:
     evaluate = evaluation.with_averages(
@@ -204,7 +204,7 @@ def _restore_and_run(
       reporter.image("augmented", picture, step=0)
     length = _run(
       state,
-      iter(batches),
+      iter(distribution.distributed(dataset)),
       evaluate,
       eval_batches=eval_batches,
       hosts=hosts,
@@ -403,23 +403,25 @@ def _log_undecayed(
 
 def _picture(
   state: TrainState,
-  batches: Any,
+  dataset: tf.data.Dataset,
   config: config_lib.TrainConfig,
   class_names: Sequence[str] | None,
 ) -> np.ndarray:
-  """Returns a picture of the first batch as training sees it."""
+  """Returns a picture of a replica's first batch as training sees it."""
   strategy = tf.distribute.get_strategy()
+  size = config.loop.global_batch_size // strategy.num_replicas_in_sync
 
   def mix(batch: step_lib.Batch) -> tuple[tf.Tensor, tf.Tensor]:
     return step_lib.mixed_batch(batch, state.step, state.num_classes, config)
 
   with input_failures(range(1)):
-    batch = next(iter(batches), None)
+    batch = next(iter(dataset), None)
     if batch is None:
       raise ConfigError(
         "train_dataset must hold at least one example, got none"
       )
-    mixed = strategy.run(mix, args=(batch,))
+    first = {name: values[:size] for name, values in batch.items()}
+    mixed = strategy.run(mix, args=(first,))
   images, targets = (
     strategy.experimental_local_results(values)[0].numpy() for values in mixed
   )

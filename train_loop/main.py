@@ -3,8 +3,8 @@
 """The command's door.
 
 Exit status: 0 finished; 2 a bad flag or input, told in one line; 3 diverged;
-128 + the signal's number if one stopped the run, after saving if the loop runs
-(SIGTERM 143, Ctrl-C 130).
+4 another host of the run is gone; 128 + the signal's number if one stopped the
+run, after saving if the loop runs (SIGTERM 143, Ctrl-C 130).
 """
 
 from __future__ import annotations

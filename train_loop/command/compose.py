@@ -19,10 +19,11 @@ import data
 from data import bad_images
 from train_loop import machine
 from train_loop.command import config_from_flags as config_lib
+from train_loop.command import devices as devices_lib
 from train_loop.command import teacher as teacher_lib
 from train_loop.command import trained_model
 from train_loop.command.flags import BATCH_SIZE, Values, group
-from train_loop.command.settings import RunSettings
+from train_loop.command.settings import DeviceSettings, RunSettings
 from train_loop.config import (
   LoopConfig,
   ModelConfig,
@@ -53,6 +54,7 @@ class Plan:
       takes time.
     model: the network's settings.
     config: the hyperparameters, in float32; `config_of` has those chosen.
+    devices: where the run computes.
     source: of the weights that training starts from, or None.
     saved_network: that of the run which goes on, or None.
   """
@@ -61,6 +63,7 @@ class Plan:
   inputs: data.Inputs
   model: ModelConfig
   config: TrainConfig
+  devices: devices_lib.Devices
   source: pretrained.Source | None = None
   saved_network: dict[str, Any] | None = None
 
@@ -144,6 +147,7 @@ class Parts:
     teacher: for distillation, or None.
     inputs: the data.
     config: the hyperparameters.
+    strategy: in whose scope the loop must run.
     card: what the run card is to say of data, model and choice.
   """
 
@@ -151,6 +155,7 @@ class Parts:
   teacher: tf.keras.Model | None
   inputs: data.Inputs
   config: TrainConfig
+  strategy: tf.distribute.Strategy
   card: dict[str, Any]
 
 
@@ -178,6 +183,8 @@ def plan(
   if model.weights and with_weights:
     source = pretrained.look(model.weights)
   require_addons(values.optimizer)
+  devices = devices_lib.find(group(DeviceSettings, values))
+  devices.hide_gpus()
   # Once for errors that need no data, which may take a while to load.
   config_lib.config_from_flags(values, examples_per_epoch=10**6)
   inputs = make_inputs(values)
@@ -192,6 +199,7 @@ def plan(
     inputs=inputs,
     model=model,
     config=config,
+    devices=devices,
     source=source,
     saved_network=network,
   )
@@ -279,10 +287,9 @@ def choose(
   if choice:
     return trials.Choice(**choice), []
   job, workload = _job_and_workload(planned)
-  asked = group(preflight.Asked, planned.values)
-  place, _ = model_names.parts(planned.network["model"])
-  if not place:  # Our networks have nothing else than our BatchNorm.
-    asked = dataclasses.replace(asked, fuse_batch_norm="false")
+  asked = _asked(planned)
+  if planned.devices.hosts > 1 and not asked.settled():
+    asked = preflight.unmeasured(asked, gpu=bool(devices_lib.visible_gpus()))
   return preflight.choose(asked, job, workload)
 
 
@@ -294,18 +301,28 @@ def choose_batch_size(
   Args:
     planned: the plan, with any batch size.
     chosen: what to compute in.
+
+  Raises:
+    ConfigError: there are several hosts, which would measure different ones.
   """
+  if planned.devices.hosts > 1:
+    raise ConfigError(
+      f"{BATCH_SIZE} must be a number on several hosts, got auto"
+    )
   job, workload = _job_and_workload(planned)
   loop = planned.config.loop
+  replicas = planned.devices.local_replicas
   candidates = batch_sizes.sizes(
-    planned.config.optimizer.accumulate_steps, loop.examples_per_epoch
+    planned.config.optimizer.accumulate_steps,
+    loop.examples_per_epoch // replicas,
   )
   size, tried = batch_sizes.choose(job, chosen, workload, candidates)
-  return planned.at_batch_size(size), tried
+  return planned.at_batch_size(size * replicas), tried
 
 
 def _job_and_workload(planned: Plan) -> tuple[trials.Job, dict[str, Any]]:
   """Returns what a trial trains, and what decides how long its steps take."""
+  inputs, config = _of_one_replica(planned)
   job = trials.Job(
     functools.partial(
       make_model,
@@ -313,9 +330,9 @@ def _job_and_workload(planned: Plan) -> tuple[trials.Job, dict[str, Any]]:
       zero_gamma=planned.zero_gamma,
       seed=planned.config.loop.seed,
     ),
-    planned.inputs.first_batches,
+    inputs.first_batches,
     functools.partial(teacher_lib.load, planned.model, **planned.images),
-    planned.config,
+    config,
   )
   shapes = {
     name: value
@@ -325,10 +342,48 @@ def _job_and_workload(planned: Plan) -> tuple[trials.Job, dict[str, Any]]:
   workload = preflight.workload_of(
     shapes,
     planned.inputs.image_shape,
-    planned.config,
+    config,
     planned.model.teacher or None,
   )
   return job, workload
+
+
+def _of_one_replica(planned: Plan) -> tuple[data.Inputs, TrainConfig]:
+  """Returns data and hyperparameters with a replica's share of a batch."""
+  replicas = planned.devices.hosts * planned.devices.local_replicas
+  share = planned.inputs.global_batch_size // replicas
+  if replicas == 1 or not share:
+    return planned.inputs, planned.config
+  loop = dataclasses.replace(planned.config.loop, global_batch_size=share)
+  return (
+    dataclasses.replace(planned.inputs, global_batch_size=share),
+    dataclasses.replace(planned.config, loop=loop),
+  )
+
+
+def _asked(planned: Plan) -> preflight.Asked:
+  """Returns what the flags say of what to compute in, as far as they can."""
+  asked = group(preflight.Asked, planned.values)
+  place, _ = model_names.parts(planned.network["model"])
+  if not place:  # Our networks have nothing else than our BatchNorm.
+    asked = dataclasses.replace(asked, fuse_batch_norm="false")
+  if not planned.model.sync_batch_norm:
+    return asked
+  if asked.jit_compile == "true":
+    raise ConfigError(
+      "jit_compile must be auto or false with sync_batch_norm, got true: XLA "
+      "compiles no sums over replicas"
+    )
+  if place and asked.fuse_batch_norm == "false":
+    raise ConfigError(
+      f"fuse_batch_norm must be auto or true with sync_batch_norm and "
+      f"{planned.network['model']}, got false"
+    )
+  return dataclasses.replace(
+    asked,
+    jit_compile="false",
+    fuse_batch_norm="true" if place else asked.fuse_batch_norm,
+  )
 
 
 def build(
@@ -346,23 +401,17 @@ def build(
     sizes_tried: the trials that the batch size was taken from.
   """
   import_tensorflow(chosen)
+  strategy = planned.devices.strategy()
   inputs, network = planned.inputs, planned.network
-  model = make_model(
-    network,
-    chosen.precision,
-    zero_gamma=planned.zero_gamma,
-    seed=planned.config.loop.seed,
-  )
-  fine_tuned = _fine_tuned(planned, model)
-  if chosen.fuse_batch_norm:
-    from train_loop.models.fusing import fuse_batch_norm
-
-    model = fuse_batch_norm(model)
+  with strategy.scope():
+    model, fine_tuned = _network(planned, chosen)
+    teacher = teacher_lib.load(planned.model, **planned.images)
   return Parts(
     model=model,
-    teacher=teacher_lib.load(planned.model, **planned.images),
+    teacher=teacher,
     inputs=inputs,
     config=planned.config_of(chosen),
+    strategy=strategy,
     card={
       "choice": dataclasses.asdict(chosen),
       **_rows("preflight", tried),
@@ -379,6 +428,26 @@ def build(
 def _rows(name: str, tried: Sequence[trials.Trial]) -> dict[str, Any]:
   """Returns what the run card says of trials, if there were any."""
   return {name: list(map(trial_cache.as_row, tried))} if tried else {}
+
+
+def _network(
+  planned: Plan, chosen: trials.Choice
+) -> tuple[tf.keras.Model, dict[str, Any]]:
+  """Makes the network; returns also what the card says of its weights."""
+  model = make_model(
+    planned.network,
+    chosen.precision,
+    zero_gamma=planned.zero_gamma,
+    seed=planned.config.loop.seed,
+  )
+  fine_tuned = _fine_tuned(planned, model)
+  from train_loop.models import fusing
+
+  if chosen.fuse_batch_norm:
+    model = fusing.fuse_batch_norm(model)
+  if planned.model.sync_batch_norm:
+    fusing.synchronize_batch_norm(model)
+  return model, fine_tuned
 
 
 def _fine_tuned(planned: Plan, model: tf.keras.Model) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import data
 from train_loop import config
 from train_loop.command.recipes import expand_recipe
 from train_loop.command.settings import (
+  DeviceSettings,
   EpochSettings,
   PredictSettings,
   RunSettings,
@@ -46,6 +47,7 @@ GROUPS: dict[str, type] = {
   "Loop": config.LoopConfig,
   "Evaluation": config.EvaluationConfig,
   "What to compute in": Asked,
+  "Devices and hosts": DeviceSettings,
 }
 
 # Flags that may differ between two starts of one run: they change no result.
@@ -72,6 +74,7 @@ FREE_FLAGS = (
   "steps_per_loop",
   "checkpoint_every_steps",
   "keep_checkpoints",
+  *(field.name for field in dataclasses.fields(DeviceSettings)),
 )
 # Flags that are no part of a run, but say what one start does.
 _OF_A_START = (

@@ -24,6 +24,7 @@ MODES = (
   "schedule",
   "export",
 )
+DISTRIBUTIONS = ("auto", "none", "mirrored", "multi_worker")
 # More epochs than anybody trains, and few enough to count their steps.
 MAX_EPOCHS = 1e6
 
@@ -146,6 +147,36 @@ def _require_folder_name(name: str, path: str) -> None:
     ) from error
   if not stat.S_ISDIR(found.st_mode):
     raise refused(name, path, "a folder, and not a file")
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceSettings:
+  """The devices and hosts that train, by TensorFlow's tf.distribute."""
+
+  distribution: str = setting(
+    "auto",
+    choices=DISTRIBUTIONS,
+    help="How training is spread: none, over one device; mirrored, over all "
+    "GPUs of this host, or the parts that logical_devices makes; multi_worker, "
+    "over the hosts that TF_CONFIG or Slurm's variables name, too. auto takes "
+    "what there is. See distribution.md.",
+  )
+  device: str = setting(
+    "auto",
+    choices=("auto", "gpu", "cpu"),
+    help="What computes: gpu, or it is an error; cpu; or auto, a GPU if "
+    "TensorFlow has one.",
+  )
+  logical_devices: int = setting(
+    1,
+    low=1,
+    high=64,
+    help="Split the CPU, or each GPU, into so many devices of TensorFlow's, to "
+    "try how a run on several devices behaves.",
+  )
+
+  def __post_init__(self) -> None:
+    check(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -27,6 +29,19 @@ def raise_interrupted() -> None:
   """From now on SIGTERM and Ctrl-C raise `Interrupted`."""
   for signum in _NAMES:
     signal.signal(signum, _interrupt)
+
+
+@contextlib.contextmanager
+def by_default() -> Iterator[None]:
+  """Lets a signal end the process at once: C++ code that waits answers none."""
+  previous = {signum: signal.getsignal(signum) for signum in _NAMES}
+  for signum in _NAMES:
+    signal.signal(signum, signal.SIG_DFL)
+  try:
+    yield
+  finally:
+    for signum, handler in previous.items():
+      signal.signal(signum, handler)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Callable
 
 import tensorflow as tf
 
+from train_loop.fields import ConfigError
 from train_loop.models import batch_norm
 from tricks import keras_compat
 
@@ -65,6 +66,26 @@ def unfuse_batch_norm(model: tf.keras.Model) -> tf.keras.Model:
   """
   _require_functional(model, "unfuse_batch_norm")
   return _replaced(model, _is_ours, unfused)
+
+
+def synchronize_batch_norm(model: tf.keras.Model) -> None:
+  """Lets each BatchNorm of a model use the statistics of the global batch.
+
+  Args:
+    model: a functional Keras model.
+
+  Raises:
+    ConfigError: it has a BatchNormalization of Keras' own, which
+      `fuse_batch_norm` left alone.
+  """
+  for layer in _layers(model):
+    if _is_ours(layer):
+      layer.synchronized = True
+    elif isinstance(layer, tf.keras.layers.BatchNormalization):
+      raise ConfigError(
+        "sync_batch_norm must be false for a network whose BatchNormalization "
+        f"ours cannot replace, got true and the layer {layer.name!r}"
+      )
 
 
 def can_fuse(model: tf.keras.Model) -> bool:

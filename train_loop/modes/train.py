@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pathlib
 import shlex
+import signal
 import sys
 from typing import Any
 
@@ -19,7 +20,14 @@ from train_loop.command import (
   trained_model,
 )
 from train_loop.config import CHECKPOINTS
-from train_loop.failures import DIVERGED, Diverged, InputFailed, Stopped
+from train_loop.failures import (
+  DIVERGED,
+  HOST_LOST,
+  Diverged,
+  HostLost,
+  InputFailed,
+  Stopped,
+)
 from train_loop.fields import ConfigError, refused
 from train_loop.preflight import batch_sizes, trials
 from train_loop.workdir import lock, run_card
@@ -36,7 +44,8 @@ def run(values: flags.Values) -> int:
       those of the run, if there is one.
 
   Returns:
-    The exit status: 0 finished, 3 diverged, 128 + the signal that stopped it.
+    The exit status: 0 finished, 3 diverged, 4 another host is gone, 128 + the
+    signal that stopped it.
 
   Raises:
     ConfigError: a bad flag, or another run's workdir.
@@ -88,7 +97,7 @@ def _plan_and_train(values: flags.Values) -> int:
   if card:
     _require_same_data(workdir, card, parts.card)
     _require_same_weights(values, card, parts.card)
-  return _train(values, parts)
+  return _train(values, parts, planned.devices.shard)
 
 
 def _continue(values: flags.Values, card: dict[str, Any]) -> None:
@@ -154,17 +163,20 @@ def _suggest_recipe(num_examples: int) -> None:
     )
 
 
-def _train(values: flags.Values, parts: compose.Parts) -> int:
-  """Runs the loop; returns the exit status."""
+def _train(
+  values: flags.Values, parts: compose.Parts, shard: tuple[int, int]
+) -> int:
+  """Runs the loop on this host's share; returns the exit status."""
   from train_loop import loop
 
-  train_dataset = parts.inputs.train_dataset()
+  train_dataset = parts.inputs.train_dataset(shard)
   eval_dataset = None
   if values.mode != "train":
-    eval_dataset = parts.inputs.eval_dataset()
+    of_this_host = parts.inputs.eval_dataset(shard)
+    eval_dataset = of_this_host if shard[1] == 1 else lambda: of_this_host
   stop = signals.StopRequest()
   try:
-    with stop:
+    with stop, parts.strategy.scope():
       final = loop.train_and_evaluate(
         parts.model,
         train_dataset,
@@ -183,10 +195,14 @@ def _train(values: flags.Values, parts: compose.Parts) -> int:
   except Diverged as error:
     terminal.say(error)
     return DIVERGED
+  except HostLost as error:
+    terminal.say(error)
+    return HOST_LOST
   except InputFailed as error:
     raise parts.inputs.bad_image(error.steps) or error from error
   except Stopped as error:
     terminal.say(error)
-    return 128 + (stop.signum or 0)
+    # Of several hosts another one may have been asked to.
+    return 128 + (stop.signum or signal.SIGTERM)
   print(f"{values.workdir} is finished: {terminal.summary(final)}")
   return 0

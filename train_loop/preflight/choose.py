@@ -229,6 +229,32 @@ def choose(
   return fastest(tried), tried
 
 
+def unmeasured(asked: Asked, *, gpu: bool) -> Asked:
+  """Returns what is taken for what is open if several hosts train.
+
+  All must compute the same, and each would measure something else.
+
+  Args:
+    asked: what the flags say.
+    gpu: whether the hosts compute on GPUs.
+  """
+  taken = {
+    "onednn": "true",
+    "tensor_float_32": "false",
+    "precision": "mixed_float16" if gpu else "float32",
+    "jit_compile": "false",
+    "fuse_batch_norm": "true",
+  }
+  open_ones = {
+    name: value for name, value in taken.items() if getattr(asked, name) == AUTO
+  }
+  logging.info(
+    "auto: several hosts, so nothing is measured: %s",
+    ", ".join(f"{name}={value}" for name, value in open_ones.items()),
+  )
+  return dataclasses.replace(asked, **open_ones)
+
+
 def workload_of(
   network: dict[str, Any],
   image_shape: tuple[int, int, int],
