@@ -174,6 +174,12 @@ class DeviceSettings:
     help="Split the CPU, or each GPU, into so many devices of TensorFlow's, to "
     "try how a run on several devices behaves.",
   )
+  preemption_signal: str = setting(
+    "none",
+    choices=("none", "USR1", "USR2", "HUP"),
+    help="A signal that is answered as SIGTERM is: all hosts save the same step "
+    "and exit with status 143. Schedulers send one before they end a job.",
+  )
 
   def __post_init__(self) -> None:
     check(self)

@@ -31,6 +31,19 @@ def raise_interrupted() -> None:
     signal.signal(signum, _interrupt)
 
 
+def answer_as_sigterm(name: str) -> None:
+  """From now on another signal is answered as SIGTERM is.
+
+  Args:
+    name: such as "USR1".
+  """
+
+  def forward(signum: int, frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+  signal.signal(signal.Signals[f"SIG{name}"], forward)
+
+
 @contextlib.contextmanager
 def by_default() -> Iterator[None]:
   """Lets a signal end the process at once: C++ code that waits answers none."""

@@ -53,6 +53,8 @@ def run(values: flags.Values) -> int:
   """
   flags.require_workdir(values)
   workdir = values.workdir
+  if values.preemption_signal != "none":
+    signals.answer_as_sigterm(values.preemption_signal)
   if values.checkpoint != CHECKPOINTS[0] and not values.weights:
     raise refused(
       "checkpoint", values.checkpoint, "latest in training without weights"
