@@ -177,8 +177,8 @@ class DeviceSettings:
   preemption_signal: str = setting(
     "none",
     choices=("none", "USR1", "USR2", "HUP"),
-    help="A signal that is answered as SIGTERM is: all hosts save the same step "
-    "and exit with status 143. Schedulers send one before they end a job.",
+    help="A signal that is answered as SIGTERM is: all hosts save the same "
+    "step and exit with status 143. Schedulers send one before they end a job.",
   )
 
   def __post_init__(self) -> None:
