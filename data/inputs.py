@@ -134,6 +134,9 @@ class Inputs:
   ) -> Callable[[int], tf.data.Dataset]:
     """Returns the function from a step to the training stream after it.
 
+    It keeps the last stream that it made: a run looks at that of step 0 before
+    it starts, and making one takes a second.
+
     Args:
       shard: index and count of the hosts, each of which reads its share.
 
@@ -145,12 +148,17 @@ class Inputs:
     source = self._cached(
       self.train, cache, random_crops=random_crops, replace=True
     )
-    return lambda step: self._train_dataset(
-      source,
-      start_step=step,
-      data_service=self.data_service,
-      shard=_shard(shard),
-    )
+
+    @functools.lru_cache(maxsize=1)
+    def stream(step: int) -> tf.data.Dataset:
+      return self._train_dataset(
+        source,
+        start_step=step,
+        data_service=self.data_service,
+        shard=_shard(shard),
+      )
+
+    return stream
 
   def eval_dataset(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
     """Returns the data to evaluate, in order.

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -194,3 +196,38 @@ def test_the_producer_of_a_tensor_is_its_last_layer():
   assert inputs[0] is x
   assert keras_compat.producer(inputs[1])[0] is dense
   assert keras_compat.producer(x)[1] == []
+
+
+class Halving(tf.keras.layers.Layer):
+  """Somebody's layer, with control flow that AutoGraph has to convert."""
+
+  def call(self, inputs):
+    if tf.reduce_max(inputs) > 1.0:
+      inputs = inputs / 2.0
+    return inputs
+
+  def compute_output_shape(self, shape):
+    return shape
+
+
+@pytest.mark.skipif(
+  not tf.__version__.startswith("2.15."), reason="Keras 3 converts no layer"
+)
+def test_autograph_is_kept_off_a_function_but_not_off_its_layers():
+  images = tf.keras.Input((2,))
+  model = tf.keras.Model(images, Halving()(images))
+  converted = []
+
+  @keras_compat.unconverted
+  def forward(x):
+    converted.append(inspect.currentframe().f_code.co_name != "forward")
+    return model(x)
+
+  @tf.function
+  def caller(x):
+    for _ in tf.range(1):
+      x = forward(x)
+    return x
+
+  np.testing.assert_array_equal(caller(tf.constant([[2.0, 4.0]])), [[1.0, 2.0]])
+  assert not any(converted)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from train_loop import config as config_lib
 from train_loop.failures import REFUSED
 from tricks.draws import WHOLE, Part
+from tricks.keras_compat import unconverted
 
 if TYPE_CHECKING:
   from train_loop.step import Batch
@@ -59,6 +60,7 @@ def plain_batches(
     batch is read, which `failures.input_failures` makes a ConfigError.
   """
 
+  @unconverted
   def plain(*element: Any) -> Batch:
     # `map` spreads a tuple over arguments.
     found = image_and_label(element[0] if len(element) == 1 else element)
@@ -160,6 +162,7 @@ def padded_batches(
     zeros.
   """
 
+  @unconverted
   def pad(batch: Batch) -> Batch:
     count = tf.shape(batch["label"])[0]
 
@@ -224,6 +227,7 @@ def _share(
   )
 
 
+@unconverted
 def _of_size(batch: Batch, batch_size: int) -> Batch:
   """Refuses a batch of another size, if only its reading tells it."""
   if batch["label"].shape[0] == batch_size:

@@ -18,6 +18,7 @@ from train_loop.models import auxiliary
 from train_loop.state import TrainState
 from train_loop.step import EVAL_SUMS, Batch, Metrics, eval_step
 from train_loop.workdir import checkpoints
+from tricks.keras_compat import unconverted
 
 
 def make_evaluate(
@@ -48,9 +49,11 @@ def make_evaluate(
   )
   all_batches = distribution.distributed(own_batches)
 
+  @unconverted
   def replica_step(batch: Batch) -> Metrics:
     return eval_step(model, batch, config)
 
+  @unconverted
   def add(total: tf.Tensor, replicas: Any) -> tf.Tensor:
     # Each replica has the sum over all of them.
     first = strategy.experimental_local_results(replicas)[0]

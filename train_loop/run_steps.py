@@ -11,7 +11,8 @@ import tensorflow as tf
 from train_loop import config as config_lib
 from train_loop.failures import Diverged
 from train_loop.state import TrainState
-from train_loop.step import Batch, Schedule, train_step, unconverted
+from train_loop.step import Batch, Schedule, train_step
+from tricks.keras_compat import unconverted
 
 
 class OneTrace:
@@ -25,6 +26,7 @@ class OneTrace:
     self._name = name
     self._first: dict[str, str] | None = None
 
+  @unconverted
   def __call__(self, **arguments: Any) -> None:
     """Remembers the arguments' specs; raises a TypeError the second time."""
     specs = {name: str(spec) for name, spec in arguments.items()}
@@ -67,13 +69,14 @@ def make_run_steps(
   strategy = tf.distribute.get_strategy()
   one_trace = OneTrace("run_steps")
 
+  @unconverted
   def replica_step(batch: Batch) -> None:
     remedy_left = state.remedy_left()
     metrics = train_step(
       state,
       batch,
       config,
-      schedule=unconverted(schedule),
+      schedule=schedule,
       teacher=teacher,
       image_size=image_size,
     )

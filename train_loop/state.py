@@ -171,6 +171,7 @@ class TrainState:
         items[name] = getattr(self, name)
     return items
 
+  @keras_compat.unconverted
   def swap_averages(self) -> None:
     """Exchanges the model's variables and their averages.
 

@@ -19,6 +19,7 @@ import tricks
 from train_loop.config import TrainConfig
 from train_loop.state import TrainState
 from tricks.draws import Part
+from tricks.keras_compat import unconverted
 
 Batch = dict[str, tf.Tensor]
 Metrics = dict[str, tf.Tensor]
@@ -27,15 +28,11 @@ Metrics = dict[str, tf.Tensor]
 Views = tuple[tf.Tensor, ...]
 Schedule = Callable[[Any], tf.Tensor]
 
-# Keeps AutoGraph off functions without Python control flow on tensors;
-# converting them costs seconds per start. Functions that call the model are
-# converted, because a layer of Keras 2 may need it.
-unconverted = tf.autograph.experimental.do_not_convert
-
 # What `eval_step` sums.
 EVAL_SUMS = ("loss", "top1", "top5", "examples")
 
 
+@unconverted
 def train_step(
   state: TrainState,
   batch: Batch,
@@ -158,6 +155,7 @@ def partner_groups(global_batch_size: int, replicas: int) -> int:
   return math.lcm(groups, replicas)
 
 
+@unconverted
 def forward_backward(
   state: TrainState,
   images: Views,
@@ -170,6 +168,7 @@ def forward_backward(
   On one device `run_steps` compiles the whole step, and this with it.
   """
 
+  @unconverted
   def run(images: Views, targets: tf.Tensor) -> tuple[list[tf.Tensor], Metrics]:
     return accumulated_gradients(state, images, targets, config, teacher)
 
@@ -178,6 +177,7 @@ def forward_backward(
   return run(images, targets)
 
 
+@unconverted
 def accumulated_gradients(
   state: TrainState,
   images: Views,
@@ -221,6 +221,7 @@ def accumulated_gradients(
   )
 
 
+@unconverted
 def loss_gradients(
   state: TrainState,
   images: Views,
@@ -267,6 +268,7 @@ def loss_gradients(
   return gradients, {"loss": loss, "top1": top1 / config.loop.global_batch_size}
 
 
+@unconverted
 def own_losses(model: tf.keras.Model, config: TrainConfig) -> tf.Tensor:
   """Returns a micro-batch's share of the model's own losses: regularizers."""
   replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -311,6 +313,7 @@ def assign_all(
     variable.assign(value)
 
 
+@unconverted
 def eval_logits(
   model: tf.keras.Model, images: tf.Tensor, config: TrainConfig
 ) -> tf.Tensor:
@@ -328,6 +331,7 @@ def eval_logits(
   def forward(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(model(images, training=False), tf.float32)
 
+  @unconverted
   def predict(images: tf.Tensor) -> tf.Tensor:
     if config.evaluation.flip_tta:
       return tricks.flip_tta(forward, images)
@@ -341,6 +345,7 @@ def eval_logits(
   return tf.concat([predict(part) for part in parts], axis=0)
 
 
+@unconverted
 def eval_step(
   model: tf.keras.Model, batch: Batch, config: TrainConfig
 ) -> Metrics:

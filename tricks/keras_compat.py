@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, TypeVar
 
 import tensorflow as tf
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Keras layers are typed loosely, because their classes differ by generation.
 Layer = Any
@@ -46,6 +48,24 @@ class GraphNode(NamedTuple):
 
   layer: Layer
   inbound: tuple[int, ...]
+
+
+def unconverted(function: _Function) -> _Function:
+  """Keeps AutoGraph off a function, but not off the layers that it calls.
+
+  AutoGraph rewrites every function that a `tf.function` calls, for its Python
+  control flow on tensors; ours has none, and that takes two seconds of each
+  start. `tf.autograph.experimental.do_not_convert` would also keep it off what
+  the function calls, and somebody's layer may need it under Keras 2.
+
+  Args:
+    function: one with no Python control flow on tensors.
+
+  Returns:
+    The function itself, marked as TensorFlow marks those it has converted.
+  """
+  function.autograph_info__ = {}  # type: ignore[attr-defined]
+  return function
 
 
 def tf_variable(variable: Any) -> tf.Variable:

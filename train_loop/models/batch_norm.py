@@ -209,6 +209,7 @@ class BatchNorm(tf.keras.layers.Layer):
       **keras_compat.KEEP_FLOAT32,
     )
 
+  @keras_compat.unconverted
   def call(
     self,
     inputs: tf.Tensor,

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import tricks
 from tricks.draws import WHOLE, Part
+from tricks.keras_compat import unconverted
 from tricks.stochastic_depth import check_drop_probability
 
 
@@ -59,6 +60,7 @@ class StochasticDepth(tf.keras.layers.Layer):
     )
     super().build(input_shape)
 
+  @unconverted
   def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
     """Drops branches in training; gives `inputs` back in inference."""
     if not training:
