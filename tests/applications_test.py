@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import short_networks
 from train_loop.fields import ConfigError
 from train_loop.models import build_model, keras_names, names
 from train_loop.models.heads import closing_activation
@@ -29,6 +29,14 @@ MEMBERS = [
 KINDS = ["MobileNet", "ResNet50", "DenseNet121", "EfficientNetB0"]
 QUICK = ["MobileNet", "EfficientNetB0"]
 PREPROCESSING = (tf.keras.layers.Rescaling, tf.keras.layers.Normalization)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short():
+  with pytest.MonkeyPatch.context() as patch:
+    for name in MEMBERS:
+      short_networks.shorten(patch, name)
+    yield
 
 
 def side(name):
@@ -64,9 +72,7 @@ def keras_network(name):
 
 def preprocess_input(name, images):
   """What the module of Keras' network does to images."""
-  module = inspect.getmodule(getattr(applications, name))
-  if not hasattr(module, "preprocess_input"):  # Keras 2's are wrapped.
-    module = importlib.import_module(module.__name__)
+  module = short_networks.module_of(name)
   return module.preprocess_input(np.array(images, "float32"))
 
 

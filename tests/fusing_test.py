@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import short_networks
 from train_loop.models.batch_norm import BatchNorm
 from train_loop.models.fusing import (
   can_fuse,
@@ -155,10 +156,11 @@ def require_equal(model, other, *, tolerance=EXACT, of_gradient=10 * EXACT):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_published_network(name):
+def test_published_network(name, monkeypatch):
   build = getattr(tf.keras.applications, name, None)
   if build is None:
     pytest.skip(f"{name} is Keras 2's")
+  short_networks.shorten(monkeypatch, name)
   size = FAMILIES[name]
   tf.keras.utils.set_random_seed(0)
   model = tame(
