@@ -155,7 +155,10 @@ def kill_over_and_over(
     process.kill()
     if process.wait() == 0:
       return counts
-    counts[_stage(workdir, before)] += 1
+    stage = _stage(workdir, before)
+    counts[stage] += 1
+    saved = _saved_step(workdir)
+    harness.note(f"kill {number + 1}: {stage}, step {saved} is saved")
   _require_success(start(workdir).wait())
   return counts
 

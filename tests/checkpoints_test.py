@@ -218,7 +218,30 @@ def test_sha256sum_reads_the_checksums(saved):
   assert done.stdout.count(": OK\n") == 2
 
 
-def test_a_reader_finds_what_a_run_saves_meanwhile(workdir, monkeypatch):
+def test_all_is_flushed_before_an_older_checkpoint_is_deleted(
+  workdir, monkeypatch
+):
+  flushed = []
+  folder = workdir / "checkpoints"
+
+  def note(path):
+    assert (folder / "ckpt-8.index").exists()
+    flushed.append(str(path.relative_to(workdir)))
+
+  monkeypatch.setattr(checkpoints, "flush", note)
+  monkeypatch.setattr(checkpoints.checksums, "flush", note)
+  state = make_state()
+  saver = checkpoints.Checkpoints(state, workdir, keep=3, run_key=KEY)
+  state.step.assign(11)
+  saver.save()
+  files = [f"checkpoints/unfinished/ckpt-11{suffix}" for suffix in SUFFIXES]
+  assert flushed == [*files, "checkpoints", "."]
+  assert not (folder / "ckpt-8.index").exists()
+
+
+def test_a_reader_finds_what_a_run_saves_meanwhile(
+  workdir, monkeypatch, caplog
+):
   def save_and_delete(*arguments, **keys):
     monkeypatch.undo()
     save(workdir, steps=[20], keep=1)
@@ -226,6 +249,7 @@ def test_a_reader_finds_what_a_run_saves_meanwhile(workdir, monkeypatch):
 
   monkeypatch.setattr(checkpoints.checksums, "require", save_and_delete)
   require_weights(restored_model(workdir), 20)
+  assert "damaged" not in caplog.text
 
 
 def test_what_differs_in_another_optimizer_is_listed(workdir):

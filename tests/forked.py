@@ -44,6 +44,31 @@ def run(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
   return subprocess.CompletedProcess(command, process.exitcode or 0, *texts)
 
 
+class Running:
+  """A process that was started, as `subprocess.Popen` is one."""
+
+  def __init__(self, module: str, *arguments: object) -> None:
+    """Starts what `run` runs; its output is lost."""
+    command = [module, *map(str, arguments)]
+    self._process = _CONTEXT.Process(
+      target=_run, args=(command, [os.devnull] * 2)
+    )
+    self._process.start()
+
+  def poll(self) -> int | None:
+    """Returns the exit status, None while it runs."""
+    return self._process.exitcode
+
+  def wait(self) -> int:
+    """Waits for the end; returns the exit status."""
+    self._process.join()
+    return self._process.exitcode or 0
+
+  def kill(self) -> None:
+    """Sends SIGKILL."""
+    self._process.kill()
+
+
 def _run(command: list[str], paths: list[str]) -> None:
   """The forked process."""
   for descriptor, path in zip((1, 2), paths):

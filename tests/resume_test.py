@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks import kill_loop
 from data.preparation import convert
 from data.sources import image_folder
 from tests import disk, forked, pictures, tiny, tiny_run
@@ -76,8 +77,18 @@ def test_the_same_seed_twice_gives_the_same_bits(uninterrupted, tmp_path):
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
   uninterrupted, tmp_path
 ):
-  kill_and_go_on(tmp_path)
+  life = kill_loop.Life(240, start_seconds=2.0, steps_per_second=100.0)
+  counts = kill_loop.kill_over_and_over(
+    lambda workdir: forked.Running("tests.tiny_run", workdir),
+    tmp_path,
+    life,
+    kills=3,
+    seed=random.randrange(1000),
+  )
+  assert sum(counts.values()) > 1, "the run ended before it was killed twice"
+  assert kill_loop.differences(uninterrupted, tmp_path) == []
   require_equal(uninterrupted, tmp_path)
+  assert not (tmp_path / "run.lock").exists()
 
 
 def kill_and_go_on(workdir, *, most_kills=4, **options):
