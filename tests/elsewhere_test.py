@@ -104,7 +104,12 @@ def test_a_builder_in_the_current_folder_trains(jpegs, tmp_path, monkeypatch):
   )
   assert done.returncode == 0, done.stderr
   assert "own_networks.small: its closing softmax is removed" in done.stderr
-  again = command("--mode=eval", f"--workdir={tmp_path / 'run'}")
+  # The card is not asked what to run: a workdir may be somebody else's.
+  evaluate = ("--mode=eval", f"--workdir={tmp_path / 'run'}")
+  again = command(*evaluate)
+  assert again.returncode == 2
+  assert "or --allow_python, to run it" in again.stderr
+  again = command(*evaluate, "--allow_python")
   assert again.returncode == 0, again.stderr
 
 

@@ -97,6 +97,12 @@ class ModelConfig:
     "classifier of tf.keras.applications, such as keras:MobileNet; or "
     "python:package.module.function, a builder of your own.",
   )
+  allow_python: bool = setting(
+    False,
+    help="Call the function of a model python:... that a flagfile or a run "
+    "card names; one on the command line is called anyway. Without it a run "
+    "of such a model goes on, or answers, if --model is given again.",
+  )
   model_variant: str = setting(
     "d",
     choices=MODEL_VARIANTS,

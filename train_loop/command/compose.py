@@ -479,6 +479,7 @@ def _fine_tuned(planned: Plan, model: tf.keras.Model) -> dict[str, Any]:
     path,
     checkpoint=checkpoint,
     class_names=planned.inputs.train.class_names,
+    allow_python=True,  # It is the model that is trained.
   )
   return {
     "weights": {

@@ -19,6 +19,7 @@ from absl import flags
 
 import data
 from train_loop import config
+from train_loop.command import trust
 from train_loop.command.recipes import expand_recipe
 from train_loop.command.settings import (
   DeviceSettings,
@@ -56,6 +57,7 @@ FREE_FLAGS = (
   "workdir",
   "recipe",
   "mode",
+  trust.ALLOW,
   "checkpoint",
   *(field.name for field in dataclasses.fields(PredictSettings)),
   "data_dir",
@@ -80,6 +82,7 @@ FREE_FLAGS = (
 _OF_A_START = (
   "workdir",
   "mode",
+  trust.ALLOW,
   "checkpoint",
   *(field.name for field in dataclasses.fields(PredictSettings)),
 )
@@ -191,6 +194,7 @@ def parse_into(values: Values, argv: list[str]) -> list[str]:
   Raises:
     ConfigError: a flag or a recipe is unknown, or a value is none of its kind.
   """
+  trust.require_sound_flagfiles(argv)
   rest = _parsed(values, argv)
   for settings in GROUPS.values():
     for field in fields_of(settings):
@@ -200,6 +204,7 @@ def parse_into(values: Values, argv: list[str]) -> list[str]:
       value = values[field.name].value
       if value != AUTO or not field.metadata.get("auto"):
         require(field.name, value, str(field.type), field.metadata)
+  trust.require_own_code(values, argv)
   group(RunSettings, values)  # Raises if a folder cannot be one.
   _take_inputs(values, rest[1:])
   return rest[:1]
@@ -229,8 +234,6 @@ def _parsed(values: Values, argv: list[str]) -> list[str]:
       f"there is no flag --{error.flagname}"
       + (f": did you mean {meant}?" if meant else "; --help lists all")
     ) from error
-  except UnicodeDecodeError as error:
-    raise ConfigError(f"flagfile must be text in UTF-8: {error}") from error
   # Outside its own errors absl raises what int(), open() and the like raise.
   except (flags.Error, ValueError, OSError, KeyError, TypeError) as error:
     raise ConfigError(str(error) or repr(error)) from error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from train_loop.command import trained_model
 from train_loop.config import ModelConfig
 from train_loop.fields import ConfigError
+from train_loop.models import names as model_names
 from train_loop.workdir import run_card
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def require(settings: ModelConfig) -> None:
   if path.is_dir():
     card = run_card.read(path)
     if card and "network" in card:  # A library's run does not name its own.
+      allow = settings.allow_python
+      model_names.require_allowed(card["network"]["model"], path, allow)
       if settings.teacher_preprocessing != "none":
         raise ConfigError(
           "teacher_preprocessing must be none for the workdir of a run, got "
@@ -80,7 +83,9 @@ def load(
     model = _of_keras(settings.teacher)
   elif pathlib.Path(settings.teacher).is_dir():
     trained = trained_model.load(
-      settings.teacher, checkpoint=settings.teacher_checkpoint
+      settings.teacher,
+      checkpoint=settings.teacher_checkpoint,
+      allow_python=settings.allow_python,
     )
     _require_same_classes(trained.class_names, class_names)
     model = trained.model

@@ -10,9 +10,10 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from train_loop.command import flags
+from train_loop.command import flags, trust
 from train_loop.config import CHECKPOINTS
 from train_loop.fields import ConfigError
+from train_loop.models import names as model_names
 from train_loop.workdir import run_card
 
 if TYPE_CHECKING:
@@ -92,8 +93,13 @@ def adopt_flags(card: dict[str, Any], values: flags.Values) -> None:
     values: the command line's; changed in place.
 
   Raises:
-    ConfigError: a flag on which more than an evaluation depends differs.
+    ConfigError: a flag on which more than an evaluation depends differs, or the
+      run's network is a function that the command line does not allow.
   """
+  model = card["network"]["model"]
+  model_names.require_allowed(
+    model, values.workdir, trust.allows(values, model)
+  )
   flags.adopt(card["flags"], values)
   # An evaluation has no use of the teacher, which may be gone.
   values["teacher"].value = ""
@@ -108,6 +114,7 @@ def load(
   *,
   checkpoint: str = CHECKPOINTS[0],
   dtype: str = "float32",
+  allow_python: bool = False,
 ) -> TrainedModel:
   """Loads the network of a run of the command; needs no data.
 
@@ -116,14 +123,18 @@ def load(
     checkpoint: "latest" or "best", as `checkpoints.restore_model` takes it.
     dtype: the Keras dtype policy that the network computes in;
       `card["choice"]["precision"]` is that of the run.
+    allow_python: whether a function that the card names as its network,
+      python:package.module.function, may be called.
 
   Returns:
     The network and its description.
 
   Raises:
-    ConfigError: workdir holds no run of the command, or no such checkpoint.
+    ConfigError: workdir holds no run of the command, or no such checkpoint; or
+      its network is a function that may not be called.
   """
   card = require_card(workdir)
+  model_names.require_allowed(card["network"]["model"], workdir, allow_python)
 
   from train_loop import models
   from train_loop.models import auxiliary, fusing

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from train_loop.fields import ConfigError, did_you_mean
@@ -80,6 +81,31 @@ def parts(model: str) -> tuple[str, str]:
     f"model must be one of {', '.join(MODELS)}, or keras:NAME for a classifier "
     "of tf.keras.applications, or python:package.module.function for a builder "
     f"of your own, got {model!r}{did_you_mean(model, known)}"
+  )
+
+
+def require_allowed(
+  model: object, path: str | os.PathLike[str], allow_python: bool
+) -> None:
+  """Raises if a run card names a function as its model that is not allowed.
+
+  Args:
+    model: what the card says, as `parts` takes it.
+    path: of the run.
+    allow_python: whether such functions may be called.
+
+  Raises:
+    ConfigError: names the model and the run.
+  """
+  if str(model).startswith(f"{PYTHON}:") and not allow_python:
+    raise not_allowed(str(model), f"the run card of {os.fspath(path)} names")
+
+
+def not_allowed(model: str, who_names_it: str) -> ConfigError:
+  """Returns the error of a model that is a function and not allowed."""
+  return ConfigError(
+    f"model must not be {model}, which {who_names_it} and which is code: give "
+    f"--model={model} yourself, or --allow_python, to run it"
   )
 
 

@@ -22,9 +22,11 @@ from train_loop.fields import ConfigError
 from train_loop.models import (
   auxiliary,
   fine_tuning,
+  keras_files,
   pretrained,
   torch_resnet,
 )
+from train_loop.models import names as model_names
 from train_loop.workdir import run_card
 from tricks import keras_compat
 
@@ -79,6 +81,7 @@ def load_weights(
   *,
   checkpoint: str = CHECKPOINTS[0],
   class_names: Sequence[str] | None = None,
+  allow_python: bool = False,
 ) -> Loaded:
   """Gives a model the weights of another, by the names of their layers.
 
@@ -93,6 +96,8 @@ def load_weights(
       command; or a .safetensors, .keras or .weights.h5 file.
     checkpoint: "latest" or "best", of a run's folder.
     class_names: of the model's logits.
+    allow_python: whether a function that a run's card names as its network,
+      python:package.module.function, may be called.
 
   Returns:
     What was taken and what was not; it is logged too.
@@ -102,6 +107,8 @@ def load_weights(
   """
   source = pretrained.look(weights)
   _require_padding(model, source)
+  named = source.network.get("model")
+  model_names.require_allowed(named, source.path, allow_python)
   found = _read(source, model, checkpoint)
   known = source.class_names is not None and class_names is not None
   if known and list(source.class_names or ()) != list(class_names or ()):
@@ -322,6 +329,7 @@ def load_keras_file(path: str, setting: str) -> tf.keras.Model:
   Raises:
     ConfigError: the file is damaged, or holds layers that are not known.
   """
+  keras_files.require_sound_archive(path, setting)
   # So that the layers of ours in it are known.
   from train_loop.models import compact_resnet, small_resnet  # noqa: F401
 
@@ -337,6 +345,7 @@ def load_keras_file(path: str, setting: str) -> tf.keras.Model:
 
 def _read_h5(path: str, model: tf.keras.Model) -> tf.keras.Model:
   """Returns a copy of a model with a file's weights, NaN if it has none."""
+  keras_files.require_sound_weights(path, "weights")
   copy = tf.keras.models.clone_model(model)
   for variable in named_variables(copy).values():
     variable.assign(np.full(variable.shape, np.nan, np.float32))

@@ -45,7 +45,10 @@ def run(values: flags.Values) -> int:
   inputs = compose.make_inputs(values, (validation, validation))
   compose.import_tensorflow(choice)
   trained = trained_model.load(
-    workdir, checkpoint=values.checkpoint, dtype=choice.precision
+    workdir,
+    allow_python=True,
+    checkpoint=values.checkpoint,
+    dtype=choice.precision,
   )
 
   from train_loop import evaluation

@@ -115,7 +115,11 @@ def _classifier(values: flags.Values) -> Classifier:
   from train_loop.exporting.classifier import Classifier
   from train_loop.models import auxiliary
 
-  trained = trained_model.load(values.workdir, checkpoint=values.checkpoint)
+  trained = trained_model.load(
+    values.workdir,
+    checkpoint=values.checkpoint,
+    allow_python=True,  # If it needed to be, it is.
+  )
   model, shape = trained.model, trained.image_shape
   if None in model.inputs[0].shape[1:]:
     # The run's images grew; in evaluation they have one size.

@@ -115,7 +115,10 @@ def run(values: flags.Values) -> int:
     images = find(settings.inputs, folder)
     compose.import_tensorflow(choice)
     trained = trained_model.load(
-      values.workdir, checkpoint=values.checkpoint, dtype=choice.precision
+      values.workdir,
+      checkpoint=values.checkpoint,
+      dtype=choice.precision,
+      allow_python=True,  # If it needed to be, it is.
     )
     top = min(settings.top, len(trained.class_names))
     write = _FORMATS[settings.format](sys.stdout, top)

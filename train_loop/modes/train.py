@@ -18,6 +18,7 @@ from train_loop.command import (
   signals,
   terminal,
   trained_model,
+  trust,
 )
 from train_loop.config import CHECKPOINTS
 from train_loop.failures import (
@@ -29,6 +30,7 @@ from train_loop.failures import (
   Stopped,
 )
 from train_loop.fields import ConfigError, refused
+from train_loop.models import names as model_names
 from train_loop.preflight import batch_sizes, trials
 from train_loop.workdir import lock, run_card
 
@@ -109,6 +111,10 @@ def _continue(values: flags.Values, card: dict[str, Any]) -> None:
       f"workdir must be new or hold a run of this command, got "
       f"{values.workdir!r}, a run of a program of its own"
     )
+  named = (card["flags"].get("model"), card.get("network", {}).get("model"))
+  for model in named:
+    allow = trust.allows(values, model)
+    model_names.require_allowed(model, values.workdir, allow)
   flags.adopt(card["flags"], values)
   run_card.require_same(
     values.workdir,

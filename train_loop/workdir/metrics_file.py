@@ -15,6 +15,7 @@ from typing import Any
 
 from absl import logging
 
+from train_loop.workdir.reading import read_file
 from train_loop.workdir.writing import write_atomically, writing
 
 METRICS_FILE = "metrics.jsonl"
@@ -81,7 +82,7 @@ def _read(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[bytes]]:
   if not path.exists():
     return [], []
   records, damaged = [], []
-  *lines, unfinished = path.read_bytes().split(b"\n")
+  *lines, unfinished = read_file(path).split(b"\n")
   for line in lines:
     record = _record(line)
     if record is None:

@@ -21,6 +21,7 @@ from typing import Any, get_type_hints
 from train_loop import config as config_lib
 from train_loop.failures import first_line
 from train_loop.fields import ConfigError
+from train_loop.workdir.reading import read_file
 from train_loop.workdir.writing import write_atomically
 
 FILE_NAME = "run_card.json"
@@ -102,7 +103,7 @@ def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
   path = pathlib.Path(workdir) / FILE_NAME
   try:
     os.fspath(workdir).encode()  # TensorFlow opens paths in UTF-8 alone.
-    content = path.read_bytes()
+    content = read_file(path)
   except FileNotFoundError:
     return None
   except (OSError, ValueError) as error:
