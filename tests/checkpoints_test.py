@@ -15,7 +15,7 @@ import tensorflow as tf
 from tests import tiny
 from train_loop.config import ConfigError
 from train_loop.state import TrainState
-from train_loop.workdir import checkpoints, run_card
+from train_loop.workdir import checkpoint_files, checkpoints, run_card
 
 STEPS = (8, 9, 10)
 KEY = "a1b2"
@@ -205,6 +205,11 @@ def test_a_run_without_its_card_takes_over_the_key_of_its_checkpoint(workdir):
     assert saver.restore_latest() and saver.run_key == expected
   new = checkpoints.Checkpoints(state, workdir / "new", keep=3)
   assert not new.restore_latest() and len(new.run_key) == 32
+  # A host that does not write reads what the first one has saved since.
+  reader = checkpoints.Checkpoints(state, workdir / "new", keep=3, writes=False)
+  assert not reader.restore_latest()
+  new.save()
+  assert reader.restore_latest() and reader.run_key == new.run_key
 
 
 def test_sha256sum_reads_the_checksums(saved):
@@ -229,7 +234,7 @@ def test_all_is_flushed_before_an_older_checkpoint_is_deleted(
     flushed.append(str(path.relative_to(workdir)))
 
   monkeypatch.setattr(checkpoints, "flush", note)
-  monkeypatch.setattr(checkpoints.checksums, "flush", note)
+  monkeypatch.setattr(checkpoint_files, "flush", note)
   state = make_state()
   saver = checkpoints.Checkpoints(state, workdir, keep=3, run_key=KEY)
   state.step.assign(11)
@@ -245,9 +250,9 @@ def test_a_reader_finds_what_a_run_saves_meanwhile(
   def save_and_delete(*arguments, **keys):
     monkeypatch.undo()
     save(workdir, steps=[20], keep=1)
-    return checkpoints.checksums.require(*arguments, **keys)
+    return checkpoint_files.require_whole(*arguments, **keys)
 
-  monkeypatch.setattr(checkpoints.checksums, "require", save_and_delete)
+  monkeypatch.setattr(checkpoint_files, "require_whole", save_and_delete)
   require_weights(restored_model(workdir), 20)
   assert "damaged" not in caplog.text
 
@@ -305,6 +310,7 @@ def test_what_a_killed_save_left_does_not_matter(workdir, caplog):
   (folder / "ckpt-11.data-00000-of-00001").write_bytes(b"half")
   assert restored_step(workdir) == 10
   assert not caplog.text
+  assert checkpoint_files.steps(folder) == [10, 9, 8]
   save(workdir, steps=[12])
   assert restored_step(workdir) == 12
   assert not list(folder.glob("ckpt-11.*"))

@@ -184,7 +184,7 @@ def test_what_comes_before_tensorflow_does_not_import_it():
     for folder in folders
     for file in project.python_files(f"train_loop/{folder}")
   ]
-  workdir = ("run_card", "metrics_file", "writing", "checksums", "lock")
+  workdir = ("run_card", "metrics_file", "writing", "checkpoint_files", "lock")
   modules += [f"train_loop.workdir.{name}" for name in workdir]
   modules += ["train_loop", "train_loop.main", "tricks", "data"]
   code = (

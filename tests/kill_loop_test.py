@@ -12,7 +12,7 @@ from benchmarks import kill_loop
 from tests import tiny
 from train_loop import models
 from train_loop.state import TrainState
-from train_loop.workdir import checkpoints, run_card
+from train_loop.workdir import checkpoint_files, checkpoints, run_card
 
 NETWORK = {
   "model": "resnet8",
@@ -52,7 +52,7 @@ def test_every_damage_is_found(runs):
 
 
 def test_a_damage_that_is_not_found_is_counted(runs, monkeypatch):
-  monkeypatch.setattr(checkpoints.checksums, "require", lambda *_, **__: "")
+  monkeypatch.setattr(checkpoint_files, "require_whole", lambda *_, **__: "")
   results = kill_loop.damage_over_and_over(*runs, damages=10)
   assert results["missing .sha256"] == results["another run's"] == (1, 0)
 

@@ -493,6 +493,24 @@ def test_a_second_run_in_a_workdir_is_status_2(tmp_path, small):
     assert [path.read_text() for path in tmp_path.iterdir()] == [text]
 
 
+def test_of_several_hosts_only_the_first_locks_the_workdir(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(train, "_plan_and_train", lambda values: 0)
+  values = flags.parse([f"--workdir={tmp_path}"])
+  cluster = {"worker": ["a:1", "b:1"]}
+  with lock.held(tmp_path):
+    for index in (0, 1):
+      task = {"type": "worker", "index": index}
+      text = json.dumps({"cluster": cluster, "task": task})
+      monkeypatch.setenv("TF_CONFIG", text)
+      if index:
+        assert train.run(values) == 0
+      else:
+        with pytest.raises(ConfigError, match="is in use by process"):
+          train.run(values)
+
+
 def test_a_workdir_that_is_a_file_is_status_2(tmp_path, small):
   file = tmp_path / "file"
   file.write_text("")

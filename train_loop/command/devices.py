@@ -49,6 +49,11 @@ class Devices:
     """Which share of the data this host reads: index and count."""
     return self.index, self.hosts
 
+  @property
+  def is_chief(self) -> bool:
+    """Whether this host writes the files."""
+    return self.index == 0
+
   def hide_gpus(self) -> None:
     """Lets neither TensorFlow nor the trials of auto see what is not used.
 

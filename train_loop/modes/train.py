@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import shlex
 import signal
@@ -20,6 +21,8 @@ from train_loop.command import (
   trained_model,
   trust,
 )
+from train_loop.command import devices as devices_lib
+from train_loop.command.settings import DeviceSettings
 from train_loop.config import CHECKPOINTS
 from train_loop.failures import (
   DIVERGED,
@@ -32,7 +35,7 @@ from train_loop.failures import (
 from train_loop.fields import ConfigError, refused
 from train_loop.models import names as model_names
 from train_loop.preflight import batch_sizes, trials
-from train_loop.workdir import lock, run_card
+from train_loop.workdir import checkpoint_files, lock, run_card
 
 # Below this number of examples the defaults, which are ImageNet's, do badly.
 _SMALL_DATA = 50_000
@@ -66,7 +69,8 @@ def run(values: flags.Values) -> int:
     summary = terminal.summary(card["final"])
     print(f"{workdir} was finished before: {summary}")
     return 0
-  with lock.held(workdir):
+  devices = devices_lib.find(flags.group(DeviceSettings, values))
+  with lock.held(workdir) if devices.is_chief else contextlib.nullcontext():
     return _plan_and_train(values)
 
 
@@ -89,7 +93,10 @@ def _plan_and_train(values: flags.Values) -> int:
   planned = compose.plan(
     values,
     network=card.get("network"),
-    with_weights=not _has_checkpoint(workdir),
+    # A run that has a checkpoint need not start from other weights again.
+    with_weights=not checkpoint_files.steps(
+      pathlib.Path(workdir, checkpoint_files.DIRECTORY)
+    ),
   )
   if not card and not values.recipe:
     _suggest_recipe(planned.inputs.train.num_examples)
@@ -135,11 +142,6 @@ def _require_same_data(
       {name: card[name] for name in names},
       {name: now[name] for name in names},
     )
-
-
-def _has_checkpoint(workdir: str) -> bool:
-  """Returns whether the run need not start from other weights again."""
-  return any(pathlib.Path(workdir, "checkpoints").glob("ckpt-*.index"))
 
 
 def _require_same_weights(

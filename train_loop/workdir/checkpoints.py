@@ -3,10 +3,9 @@
 """Saves and restores a `TrainState`: the latest N checkpoints, and the best.
 
 A checkpoint is the files `ckpt-STEP.index`, `ckpt-STEP.data-*` and, written
-last, `ckpt-STEP.sha256`: see `checksums`. Which there are is read from the
-folder itself: TensorFlow's file `checkpoint` is written for TensorFlow's tools
-only. TensorFlow itself takes a path with `[`, `*` or `?` for a pattern
-(tensorflow#34290).
+last, `ckpt-STEP.sha256`: see `checkpoint_files`. TensorFlow's file `checkpoint`
+is written for TensorFlow's tools only. TensorFlow itself takes a path with `[`,
+`*` or `?` for a pattern (tensorflow#34290).
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import re
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -29,17 +26,13 @@ from train_loop.config import CHECKPOINTS
 from train_loop.failures import first_line
 from train_loop.fields import ConfigError, refused
 from train_loop.state import TrainState
-from train_loop.workdir import checksums, run_card
-from train_loop.workdir.checksums import Damaged
+from train_loop.workdir import checkpoint_files, run_card
+from train_loop.workdir.checkpoint_files import DIRECTORY, FILE_NAME, Damaged
 from train_loop.workdir.writing import flush, writing
 from tricks import keras_compat
 
-DIRECTORY = "checkpoints"
 LATEST, BEST = CHECKPOINTS
 
-_FILE_NAME = re.compile(r"ckpt-(\d+)\.(?:index|data-\d+-of-\d+|sha256)")
-# A save writes its files into this folder, then moves them out.
-_UNFINISHED = "unfinished"
 # Ends the key of a variable in TensorFlow's format.
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 # So many variables of another network are listed.
@@ -66,7 +59,8 @@ class Checkpoints:
       keep: the number of latest checkpoints that are kept, at least 1.
       writes: whether saving writes; of several hosts only one does.
       run_key: that of the run's card, "" if the card is older than keys; None
-        if there is no card: `restore_latest` then finds or makes one.
+        if there is no card: `restore_latest` then takes that of the checkpoint
+        which it finds, or makes one if it finds none and saving writes.
     """
     self._writes = writes
     self.run_key = run_key
@@ -115,8 +109,10 @@ class Checkpoints:
     found = _restore_newest(self._folder, restore, run_key=self.run_key or "")
     if found is not None:
       self._saved_step = int(self._step.numpy())
-    if self.run_key is None:
-      self.run_key = uuid.uuid4().hex if found is None else found
+    if self.run_key is None and found is not None:
+      self.run_key = found
+    elif self.run_key is None and self._writes:
+      self.run_key = uuid.uuid4().hex
     return found is not None
 
   def _save(self, folder: pathlib.Path, step: int, *, keep: int) -> None:
@@ -126,13 +122,13 @@ class Checkpoints:
     to their places when all are written: a run that is killed while it saves
     still has the checkpoints before.
     """
-    unfinished = folder / _UNFINISHED
+    unfinished = folder / checkpoint_files.UNFINISHED
     with writing(folder, tf.errors.OpError):
-      _remove_unfinished(folder)
+      checkpoint_files.remove_unfinished(folder)
       unfinished.mkdir(parents=True)
       path = unfinished / f"ckpt-{step}"
       self._checkpoint.write(str(path))
-      checksums.write(
+      checkpoint_files.write_checksums(
         path, list(unfinished.iterdir()), run_key=self.run_key or ""
       )
       for file in sorted(unfinished.iterdir()):  # .data-*, .index, .sha256
@@ -141,14 +137,16 @@ class Checkpoints:
       flush(folder)
       flush(folder.parent)
       # Later steps are there only if they could not be read.
-      kept = [found for found in _steps(folder) if found <= step][:keep]
+      kept = [
+        found for found in checkpoint_files.steps(folder) if found <= step
+      ][:keep]
       tf.compat.v1.train.update_checkpoint_state(
         str(folder),
         f"ckpt-{step}",
         all_model_checkpoint_paths=[f"ckpt-{found}" for found in kept[::-1]],
       )
       for file in folder.iterdir():
-        matched = _FILE_NAME.fullmatch(file.name)
+        matched = FILE_NAME.fullmatch(file.name)
         if matched and int(matched[1]) not in kept:
           file.unlink()
 
@@ -202,43 +200,6 @@ def restore_model(
     )
 
 
-def _steps(folder: pathlib.Path) -> list[int]:
-  """Returns the steps of a folder's checkpoints, the latest first."""
-  present, unfinished = _files(folder)
-  steps = {step for step in present.values() if step not in unfinished}
-  return sorted(steps, reverse=True)
-
-
-def _files(folder: pathlib.Path) -> tuple[dict[str, int], set[int]]:
-  """Returns the step of each file, and the steps whose save was killed."""
-  present, waiting = map(_named, (folder, folder / _UNFINISHED))
-  return present, {waiting[name] for name in set(waiting) - set(present)}
-
-
-def _named(folder: pathlib.Path) -> dict[str, int]:
-  """Returns the names of checkpoints' files in a folder, and their steps."""
-  try:
-    names = os.listdir(folder)
-  except FileNotFoundError:
-    return {}
-  except OSError as error:
-    raise ConfigError(
-      f"{folder} cannot be read ({first_line(error)}): mend that, or take "
-      "another workdir"
-    ) from error
-  matches = filter(None, map(_FILE_NAME.fullmatch, names))
-  return {match[0]: int(match[1]) for match in matches}
-
-
-def _remove_unfinished(folder: pathlib.Path) -> None:
-  """Removes what a killed save left; what tells that it was killed, last."""
-  present, unfinished = _files(folder)
-  for name, step in present.items():
-    if step in unfinished:
-      (folder / name).unlink()
-  shutil.rmtree(folder / _UNFINISHED, ignore_errors=True)
-
-
 def _restore_newest(
   folder: pathlib.Path,
   restore: Callable[[str], None],
@@ -251,18 +212,20 @@ def _restore_newest(
   Returns:
     The key of the run that wrote it, which may be ""; None if there is none.
   """
-  steps = _steps(folder)
+  steps = checkpoint_files.steps(folder)
   for step in steps:
     path = folder / f"ckpt-{step}"
     try:
-      found_key = checksums.require(path, run_key=run_key)
+      found_key = checkpoint_files.require_whole(path, run_key=run_key)
       restore(str(path))
     except Damaged as error:
-      if step in _steps(folder):
+      if step in checkpoint_files.steps(folder):
         logging.warning("%s: the one before it is tried", error)
       continue
     return found_key
-  if steps != _steps(folder):  # A run has saved, and deleted these, meanwhile.
+  if steps != checkpoint_files.steps(
+    folder
+  ):  # A run has saved, and deleted these, meanwhile.
     return _restore_newest(folder, restore, run_key=run_key, remedy=remedy)
   if steps:
     raise ConfigError(f"no checkpoint in {folder} can be read: {remedy}")

@@ -1,6 +1,9 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""`ckpt-STEP.sha256`: what the files of a checkpoint hold, and whose it is.
+"""The files of checkpoints: which there are, whether they are whole, and whose.
+
+Which there are is read from the folder. Beside a checkpoint's data and index
+lies `ckpt-STEP.sha256`:
 
     # run 7c1f...
     9b74...  ckpt-10.data-00000-of-00001
@@ -19,16 +22,22 @@ and everybody has a tool that checks it.
 from __future__ import annotations
 
 import hashlib
+import os
 import pathlib
 import re
+import shutil
 from collections.abc import Iterable
 
 from train_loop.failures import first_line
 from train_loop.fields import ConfigError
 from train_loop.workdir.writing import flush
 
-SUFFIX = ".sha256"
+DIRECTORY = "checkpoints"
+FILE_NAME = re.compile(r"ckpt-(\d+)\.(?:index|data-\d+-of-\d+|sha256)")
+# A save writes its files into this folder, then moves them out.
+UNFINISHED = "unfinished"
 
+_SUFFIX = ".sha256"
 _CHUNK = 1 << 20
 _BODY = re.compile(r"# run (\w*)\n((?:[0-9a-f]{64}  [\w.-]+\n)+)")
 
@@ -40,7 +49,62 @@ class Damaged(ConfigError):
     super().__init__(f"checkpoint {checkpoint} is damaged ({reason})")
 
 
-def write(
+def steps(folder: pathlib.Path) -> list[int]:
+  """Returns the steps of the checkpoints in a folder, the latest first.
+
+  Args:
+    folder: that of the latest, or of the best; it may be missing.
+
+  Returns:
+    The steps of which there is any file, but for those whose save was killed.
+
+  Raises:
+    ConfigError: the folder cannot be read.
+  """
+  present, unfinished = _files(folder)
+  found = {step for step in present.values() if step not in unfinished}
+  return sorted(found, reverse=True)
+
+
+def _files(folder: pathlib.Path) -> tuple[dict[str, int], set[int]]:
+  """Returns the step of each file, and the steps whose save was killed."""
+  present, waiting = map(_named, (folder, folder / UNFINISHED))
+  return present, {waiting[name] for name in set(waiting) - set(present)}
+
+
+def _named(folder: pathlib.Path) -> dict[str, int]:
+  """Returns the names of checkpoints' files in a folder, and their steps."""
+  try:
+    names = os.listdir(folder)
+  except FileNotFoundError:
+    return {}
+  except OSError as error:
+    raise ConfigError(
+      f"{folder} cannot be read ({first_line(error)}): mend that, or take "
+      "another workdir"
+    ) from error
+  matches = filter(None, map(FILE_NAME.fullmatch, names))
+  return {match[0]: int(match[1]) for match in matches}
+
+
+def remove_unfinished(folder: pathlib.Path) -> None:
+  """Removes what a killed save left; what tells that it was killed, last.
+
+  Args:
+    folder: as `steps` takes it.
+
+  Raises:
+    ConfigError: the folder cannot be read.
+    OSError: a file cannot be removed.
+  """
+  present, unfinished = _files(folder)
+  for name, step in present.items():
+    if step in unfinished:
+      (folder / name).unlink()
+  shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+
+
+def write_checksums(
   checkpoint: pathlib.Path, files: Iterable[pathlib.Path], *, run_key: str
 ) -> None:
   """Writes the checksums of a checkpoint; when it returns all is on the disk.
@@ -63,7 +127,7 @@ def write(
   flush(path)
 
 
-def require(checkpoint: pathlib.Path, *, run_key: str) -> str:
+def require_whole(checkpoint: pathlib.Path, *, run_key: str) -> str:
   """Checks the files of a checkpoint.
 
   Args:
@@ -101,7 +165,7 @@ def require(checkpoint: pathlib.Path, *, run_key: str) -> str:
 
 
 def _path(checkpoint: pathlib.Path) -> pathlib.Path:
-  return checkpoint.with_name(checkpoint.name + SUFFIX)
+  return checkpoint.with_name(checkpoint.name + _SUFFIX)
 
 
 def _read(path: pathlib.Path) -> tuple[str, dict[str, str]]:
