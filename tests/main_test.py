@@ -497,7 +497,7 @@ def test_of_several_hosts_only_the_first_locks_the_workdir(
   tmp_path, monkeypatch
 ):
   monkeypatch.setattr(train, "_plan_and_train", lambda values: 0)
-  values = flags.parse([f"--workdir={tmp_path}"])
+  values = flags.parse(f"--workdir={tmp_path}")
   cluster = {"worker": ["a:1", "b:1"]}
   with lock.held(tmp_path):
     for index in (0, 1):
