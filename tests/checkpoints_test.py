@@ -190,6 +190,21 @@ def test_a_checkpoint_of_another_run_is_passed_over(
   assert f"ckpt-10 is damaged ({reason}): the one before" in caplog.text
 
 
+def test_a_checkpoint_that_cannot_be_read_is_passed_over(
+  workdir, monkeypatch, caplog
+):
+  sha256 = checkpoint_files._sha256
+
+  def deny(file):
+    if file.name == "ckpt-10.index":
+      raise PermissionError(13, "Permission denied")
+    return sha256(file)
+
+  monkeypatch.setattr(checkpoint_files, "_sha256", deny)
+  assert restored_step(workdir) == 9
+  assert "ckpt-10 is damaged (Permission denied): the one" in caplog.text
+
+
 def test_a_checkpoint_under_another_step_is_passed_over(workdir, caplog):
   for suffix in SUFFIXES:
     file = workdir / f"checkpoints/ckpt-9{suffix}"

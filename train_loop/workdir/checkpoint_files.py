@@ -143,24 +143,31 @@ def require_whole(checkpoint: pathlib.Path, *, run_key: str) -> str:
       the checkpoint.
   """
   path = _path(checkpoint)
-  if not path.is_file():
-    if run_key:
-      raise Damaged(checkpoint, f"{path.name} is missing")
-    return ""
   try:
-    found_key, sums = _read(path)
-    if any(not name.startswith(f"{checkpoint.name}.") for name in sums):
-      raise Damaged(checkpoint, f"{path.name} is another checkpoint's")
-    if run_key and found_key != run_key:
-      raise Damaged(checkpoint, "it is another run's")
-    for name, expected in sums.items():
-      file = path.with_name(name)
-      if not file.is_file():
-        raise Damaged(checkpoint, f"{name} is missing")
-      if _sha256(file) != expected:
-        raise Damaged(checkpoint, f"{name} is not what was written")
+    if path.is_file():
+      return _require_sums(checkpoint, path, run_key)
   except OSError as error:
     raise Damaged(checkpoint, first_line(error)) from error
+  if run_key:
+    raise Damaged(checkpoint, f"{path.name} is missing")
+  return ""
+
+
+def _require_sums(
+  checkpoint: pathlib.Path, path: pathlib.Path, run_key: str
+) -> str:
+  """Compares a checkpoint with its checksums; returns the key in them."""
+  found_key, sums = _read(path)
+  if any(not name.startswith(f"{checkpoint.name}.") for name in sums):
+    raise Damaged(checkpoint, f"{path.name} is another checkpoint's")
+  if run_key and found_key != run_key:
+    raise Damaged(checkpoint, "it is another run's")
+  for name, expected in sums.items():
+    file = path.with_name(name)
+    if not file.is_file():
+      raise Damaged(checkpoint, f"{name} is missing")
+    if _sha256(file) != expected:
+      raise Damaged(checkpoint, f"{name} is not what was written")
   return found_key
 
 
