@@ -137,13 +137,12 @@ class Checkpoints:
       flush(folder)
       flush(folder.parent)
       # Later steps are there only if they could not be read.
-      kept = [
-        found for found in checkpoint_files.steps(folder) if found <= step
-      ][:keep]
+      found = checkpoint_files.steps(folder)
+      kept = [older for older in found if older <= step][:keep]
       tf.compat.v1.train.update_checkpoint_state(
         str(folder),
         f"ckpt-{step}",
-        all_model_checkpoint_paths=[f"ckpt-{found}" for found in kept[::-1]],
+        all_model_checkpoint_paths=[f"ckpt-{older}" for older in kept[::-1]],
       )
       for file in folder.iterdir():
         matched = FILE_NAME.fullmatch(file.name)
@@ -223,9 +222,8 @@ def _restore_newest(
         logging.warning("%s: the one before it is tried", error)
       continue
     return found_key
-  if steps != checkpoint_files.steps(
-    folder
-  ):  # A run has saved, and deleted these, meanwhile.
+  # A run that trains may have saved, and deleted these, meanwhile.
+  if steps != checkpoint_files.steps(folder):
     return _restore_newest(folder, restore, run_key=run_key, remedy=remedy)
   if steps:
     raise ConfigError(f"no checkpoint in {folder} can be read: {remedy}")
