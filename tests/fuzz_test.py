@@ -28,7 +28,7 @@ from data import DataError
 from data.images import decode, netpbm
 from data.sources import csv_table, idx, npz, record_index
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20000"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10000"))
 LABEL = "image/class/label"
 SIZES = np.array([500, 900], np.int64)
 

@@ -13,7 +13,7 @@ from data.preparation import convert
 from data.sources import image_folder, tfrecord
 from tests import pictures
 
-BATCHES = 3000
+BATCHES = 2000
 # What allocators and TensorFlow's autotuning come and go by.
 ROOM = 24e6
 
