@@ -174,6 +174,17 @@ class Inputs:
     )
     return self._eval_dataset(source, shard=_shard(shard))
 
+  def examples_of(self, step: int) -> list[int]:
+    """Returns the indices of a step's training examples, over all hosts."""
+    from data import order
+
+    _, indices = order.examples_at(
+      order.batch_positions(step, self.global_batch_size),
+      num_examples=self.train.num_examples,
+      seed=self.seed,
+    )
+    return indices.numpy().tolist()
+
   def bad_image(self, steps: range) -> DataError | None:
     """Returns an error that names an image that cannot be decoded, or None.
 

@@ -71,6 +71,8 @@ class World:
       config=self.config,
       teacher=None,
       saver=saver,
+      guard=types.SimpleNamespace(order_offset=0, went_back=lambda _: False),
+      batches_from=iter,
       reporter=Bystander(),
       should_stop=should_stop,
     )

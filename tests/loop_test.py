@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -243,9 +242,9 @@ def test_a_diverging_run_stops_at_the_call_that_diverged(precision, tmp_path):
       config,
       tmp_path,
     )
-  (step,) = re.findall(r"before step (\d+),", str(info.value))
+  assert f"the gradient of step {info.value.step} is" in str(info.value)
   # float16 halves its loss scale from 2^15 to 1 first.
-  assert int(step) <= {"float32": 6, "mixed_float16": 24}[precision]
+  assert info.value.step == {"float32": 1, "mixed_float16": 16}[precision]
   assert metrics_file.read_metrics(tmp_path) == []
 
 
@@ -258,7 +257,7 @@ def test_an_overflow_that_a_smaller_scale_mends_is_no_divergence():
   state.loss_scale.value.assign(2.0**40)
   run_steps(iter(tiny.dataset().repeat()), tf.constant(3, tf.int64))
   assert state.window.read()["skipped_steps"] == 3
-  run_steps_lib.require_finite(state)
+  assert state.lost.goes_on()
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,9 @@ class PlannedLength:
       traced: whether the call traced the step.
     """
 
+  def go_back(self, step: int) -> None:
+    """Notes that the run goes on from an earlier step, which was restored."""
+
   def look(
     self,
     evaluate: Callable[[int], Any] | None,
@@ -215,6 +218,11 @@ class Budget(PlannedLength):
       steps, total = _KEPT * steps + count, _KEPT * total + seconds
       self._pace[size], self._measured_size = (steps, total), size
       self._timetable.step_seconds.assign(total / steps)
+    self._lay(step)
+
+  def go_back(self, step: int) -> None:
+    """Lays the schedule from an earlier step on over the time that is left."""
+    self._note()
     self._lay(step)
 
   def look(

@@ -60,6 +60,8 @@ MAX_BATCH_SIZE = 2**20
 # The checkpoints of a run that can be asked for: the newest, and that of the
 # best evaluation.
 CHECKPOINTS = ("latest", "best")
+# What may follow a step whose gradient is not finite.
+ON_NONFINITE = ("stop", "skip", "rollback")
 
 
 def require_addons(optimizer: str) -> None:
@@ -467,6 +469,24 @@ class LoopConfig:
     help="Pairs of a height and the step from which on training images are "
     "resized to it, the first from step 0; evaluation sees the full size. Each "
     "size is traced once. Empty is the full size throughout.",
+  )
+  on_nonfinite: str = setting(
+    "stop",
+    choices=ON_NONFINITE,
+    help="What follows a step whose gradient is not finite, if float16 has no "
+    "smaller loss scale left: stop, with exit status 3; skip the step and go "
+    "on; or rollback: go on from the last checkpoint with the data that come "
+    "after that step's. See numbers_going_wrong.md.",
+  )
+  max_skipped_steps: int = setting(
+    10,
+    low=1,
+    help="Steps in a row that on_nonfinite=skip leaves out before it stops.",
+  )
+  max_rollbacks: int = setting(
+    3,
+    low=1,
+    help="How often on_nonfinite=rollback goes back in a run before it stops.",
   )
   seed: int = setting(
     0,

@@ -27,7 +27,17 @@ REFUSED = "refused: "
 
 
 class Diverged(ArithmeticError):
-  """The loss or its gradient stopped being finite, and no remedy is left."""
+  """The loss or its gradient stopped being finite, and no remedy is left.
+
+  Attributes:
+    step: whose gradient is not finite, 0-based.
+    flight: the folder of the flight data, "" if this host wrote none.
+  """
+
+  def __init__(self, message: str, *, step: int, flight: str) -> None:
+    super().__init__(message)
+    self.step = step
+    self.flight = flight
 
 
 class Stopped(Exception):

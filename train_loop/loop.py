@@ -22,6 +22,7 @@ from train_loop import (
   distribution,
   evaluation,
   machine,
+  nonfinite,
 )
 from train_loop import config as config_lib
 from train_loop import run_steps as run_steps_lib
@@ -94,7 +95,7 @@ def train_and_evaluate(
     ConfigError: workdir holds a run with other settings, is in use by another
       run, or cannot be written; or model, data and config do not fit each
       other.
-    Diverged: the loss is not finite.
+    Diverged: a gradient is not finite, and on_nonfinite leaves no other way.
     InputFailed: the dataset raised an error.
     HostLost: another host stopped answering.
     Stopped: should_stop returned True, on this host or another one.
@@ -172,9 +173,14 @@ def _restore_and_run(
   start_step = int(state.step.numpy())
   _require_same_step(hosts, start_step, workdir)
   _log_undecayed(model, config.optimizer)
-  dataset = batches_lib.train_batches(
-    train_dataset, config, start_step, state.num_classes, hosts.part
-  )
+
+  def batches_from(step: int) -> tf.data.Dataset:
+    place = step + int(state.lost.order_offset.numpy())
+    return batches_lib.train_batches(
+      train_dataset, config, place, state.num_classes, hosts.part
+    )
+
+  dataset = batches_from(start_step)
   card = {**saved, **(card or {}), "settings": settings, **machine.describe()}
   card["run_key"] = saver.run_key
   card["parameter_count"] = int(model.count_params())
@@ -211,6 +217,8 @@ def _restore_and_run(
       config=config,
       teacher=teacher,
       saver=saver,
+      guard=nonfinite.Guard(state, config, saver, workdir),
+      batches_from=batches_from,
       reporter=reporter,
       should_stop=should_stop,
     )
@@ -245,6 +253,8 @@ def _run(
   config: config_lib.TrainConfig,
   teacher: tf.keras.Model | None,
   saver: checkpoints.Checkpoints,
+  guard: nonfinite.Guard,
+  batches_from: Callable[[int], tf.data.Dataset],
   reporter: reporter_lib.Reporter,
   should_stop: Callable[[], bool],
 ) -> budget.PlannedLength:
@@ -273,10 +283,16 @@ def _run(
         teacher=teacher,
         image_size=size,
       )
-    with pace.timed(count), input_failures(range(step, step + count)):
+    first = step + guard.order_offset
+    with pace.timed(count), input_failures(range(first, first + count)):
       run_steps[size](iterator, tf.constant(count, tf.int64))
       step = int(state.step.numpy())
-    run_steps_lib.require_finite(state)
+    if guard.went_back(length):
+      step = int(state.step.numpy())
+      iterator = iter(distribution.distributed(batches_from(step)))
+      length.go_back(step)
+      reporter.go_back(step)
+      continue
     length.called(step, count, traced=traced)
     if traced and len(run_steps) == 1:
       length.look(evaluate, eval_batches, saver.save)

@@ -9,9 +9,8 @@ from typing import Any, Callable
 import tensorflow as tf
 
 from train_loop import config as config_lib
-from train_loop.failures import Diverged
 from train_loop.state import TrainState
-from train_loop.step import Batch, Schedule, train_step
+from train_loop.step import Batch, Schedule, assign_all, train_step
 from tricks.keras_compat import unconverted
 
 
@@ -68,10 +67,13 @@ def make_run_steps(
   """
   strategy = tf.distribute.get_strategy()
   one_trace = OneTrace("run_steps")
+  skips = config.loop.on_nonfinite == "skip"
+  most = config.loop.max_skipped_steps if skips else 0
 
   @unconverted
   def replica_step(batch: Batch) -> None:
-    remedy_left = state.remedy_left()
+    step, remedy_left = state.step.read_value(), state.remedy_left()
+    counters = [v.read_value() for v in state.counters]
     metrics = train_step(
       state,
       batch,
@@ -81,8 +83,11 @@ def make_run_steps(
       image_size=image_size,
     )
     state.window.add(metrics)
-    lost = tf.logical_not(tf.logical_or(metrics["finite"], remedy_left))
-    state.diverged.assign(tf.logical_or(state.diverged, lost))
+    finite = metrics["finite"]
+    lost = tf.logical_not(tf.logical_or(finite, remedy_left))
+    state.lost.add(step, finite=finite, lost=lost, most=most)
+    if counters:
+      tf.cond(lost, lambda: assign_all(state.counters, counters), lambda: None)
 
   if config.precision.jit_compile and not tf.distribute.has_strategy():
     # On one device XLA compiles the whole step, so that a GPU does not wait for
@@ -99,21 +104,3 @@ def make_run_steps(
       strategy.run(replica_step, args=(next(iterator),))
 
   return run_steps
-
-
-def require_finite(state: TrainState) -> None:
-  """Raises if a step diverged: call it after `run_steps`.
-
-  Args:
-    state: the run's variables.
-
-  Raises:
-    Diverged: the gradient is not finite, and no smaller loss scale is left.
-  """
-  if state.diverged.numpy():
-    rate = float(state.window.learning_rate.numpy())
-    raise Diverged(
-      f"diverged: the gradient is not finite before step "
-      f"{int(state.step.numpy())}, at learning rate {rate:.4g}; lower "
-      "base_learning_rate, lengthen warmup, or set clip_global_norm"
-    )

@@ -21,6 +21,9 @@ from train_loop.models import fine_tuning
 from train_loop.optimizer import make_optimizer
 from tricks import keras_compat
 
+# The part of a checkpoint that those of older builds do not have: zeros.
+LOST = "lost"
+
 
 class MetricWindow(tf.Module):
   """Sums of each step's metrics on the device, read and reset when logged.
@@ -67,6 +70,65 @@ class MetricWindow(tf.Module):
       variable.assign(tf.zeros_like(variable))
 
 
+class LostSteps(tf.Module):
+  """Counts lost steps: their gradient is not finite, and nothing mends that.
+
+  A lost step changes nothing but the step's number. What `on_nonfinite` does
+  about it, `nonfinite.Guard` does between two calls of run_steps.
+
+  Attributes:
+    total: int64, the lost steps of the run.
+    in_a_row: int64, those since the last step that was applied.
+    rollbacks: int64, how often the run went back to a checkpoint.
+    order_offset: int64, how many batches of the data were left out by that: the
+      batch of a step is that of the place step + order_offset.
+    fatal_step: int64, the lost step that ends training or leads back, or -1. No
+      step after it changes anything. Not saved.
+  """
+
+  def __init__(self) -> None:
+    super().__init__()
+
+    def counter(value: int = 0) -> tf.Variable:
+      return tf.Variable(value, dtype=tf.int64, trainable=False)
+
+    self.total = counter()
+    self.in_a_row = counter()
+    self.rollbacks = counter()
+    self.order_offset = counter()
+    self.fatal_step = counter(-1)
+
+  def goes_on(self) -> tf.Tensor:
+    """Returns whether no step was fatal, a bool scalar."""
+    return self.fatal_step < 0
+
+  def add(
+    self, step: tf.Tensor, *, finite: tf.Tensor, lost: tf.Tensor, most: int
+  ) -> None:
+    """Counts a step.
+
+    Args:
+      step: int64 scalar, its number.
+      finite: whether it was applied, a bool scalar.
+      lost: whether it was lost; a step that a smaller loss scale may mend is
+        neither.
+      most: the number of lost steps in a row of which none is fatal.
+    """
+    more = tf.cast(lost & self.goes_on(), tf.int64)
+    in_a_row = tf.where(finite, tf.zeros_like(more), self.in_a_row + more)
+    fatal = (more > 0) & (in_a_row > most)
+    self.fatal_step.assign(tf.where(fatal, step, self.fatal_step))
+    self.total.assign_add(more)
+    self.in_a_row.assign(in_a_row)
+
+  def checkpoint_items(self) -> dict[str, tf.Variable]:
+    """Returns what of it is saved."""
+    return {
+      name: getattr(self, name)
+      for name in ("total", "in_a_row", "rollbacks", "order_offset")
+    }
+
+
 class TrainState:
   """The variables of a run.
 
@@ -83,14 +145,15 @@ class TrainState:
     untrained: the model's variables that are not trained.
     statistics: those of `untrained` that a step may change: floating-point, and
       not of a frozen layer. BatchNorm's moving mean and variance.
+    counters: those of `untrained` that are integers: the states of random
+      numbers.
     optimizer: turns gradients into updates, and keeps its slots.
     averages: the moving averages of `averaged`, or none.
     followed: pairs of an average and its variable, without the frozen ones,
       whose average never changes.
     loss_scale: the dynamic loss scale under mixed_float16, else None.
     window: the metrics since they were last logged.
-    diverged: whether a gradient was not finite and no loss scale is left to
-      lower; not saved.
+    lost: the steps whose gradient was not finite, and what they led to.
     best_top1: the best evaluation so far, -1 before the first.
     evaluations_since_best: their number, if there is a patience, else None.
     timetable: where the run is in its time, if that is limited, else None.
@@ -111,6 +174,7 @@ class TrainState:
     self.statistics = [
       v for v in self.untrained if v.dtype.is_floating and id(v) not in frozen
     ]
+    self.counters = [v for v in self.untrained if not v.dtype.is_floating]
     self.optimizer = make_optimizer(
       config.optimizer,
       self.parameters,
@@ -134,7 +198,7 @@ class TrainState:
     half = config.precision.precision == "mixed_float16"
     self.loss_scale = tricks.LossScale() if half else None
     self.window = MetricWindow()
-    self.diverged = tf.Variable(False, trainable=False, name="diverged")
+    self.lost = LostSteps()
     self.best_top1 = tf.Variable(-1.0, trainable=False, name="best_top1")
     self.evaluations_since_best = (
       tf.Variable(0, dtype=tf.int64, trainable=False, name="since_best")
@@ -165,6 +229,7 @@ class TrainState:
       "averages": self.averages,
       "window": self.window,
       "best_top1": self.best_top1,
+      LOST: self.lost.checkpoint_items(),
     }
     for name in ("loss_scale", "evaluations_since_best", "timetable"):
       if getattr(self, name) is not None:

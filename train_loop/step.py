@@ -78,7 +78,7 @@ def train_step(
   if state.loss_scale is not None:
     gradients = state.loss_scale.unscale(gradients)
   norm = tf.linalg.global_norm(gradients)
-  finite = tf.math.is_finite(norm)
+  finite = tf.logical_and(tf.math.is_finite(norm), state.lost.goes_on())
   if config.optimizer.clip_global_norm:
     gradients, _ = tf.clip_by_global_norm(
       gradients, config.optimizer.clip_global_norm, use_norm=norm

@@ -92,6 +92,16 @@ def tf_variables(variables: Iterable[Any]) -> list[tf.Variable]:
   return [tf_variable(variable) for variable in variables]
 
 
+def variable_name(variable: Any) -> str:
+  """Returns the name of a variable, which begins with that of its layer.
+
+  Args:
+    variable: as `tf_variable` takes it; Keras 3 shows the layer only of its
+      own variables, not of the tf.Variables in them.
+  """
+  return getattr(variable, "path", variable.name)
+
+
 def flat_layers(layer: Layer) -> list[Layer]:
   """Lists a layer or model and all its sublayers, each once.
 
@@ -226,6 +236,74 @@ def layer_graph(model: tf.keras.Model) -> list[GraphNode]:
   graph: list[GraphNode] = []
   _append(model, [], graph)
   return graph
+
+
+class LayerByLayer(tf.keras.layers.Layer):
+  """Computes a functional model by a function that calls each of its layers.
+
+  What a nested functional model does is done by its own layers. Call it as the
+  model is called, with `training`.
+  """
+
+  def __init__(
+    self, model: tf.keras.Model, call_layer: Callable[..., Any]
+  ) -> None:
+    """Prepares the calls.
+
+    Args:
+      model: a functional model (`is_functional`) of one input.
+      call_layer: called as (layer, name, args, kwargs), in the model's own
+        order, for each call of a layer; returns its outputs. The name of a
+        layer in a nested model is "model/layer".
+    """
+    super().__init__(dtype="float32", autocast=False)
+    self.model = model
+    self._call_layer = call_layer
+
+  def call(self, inputs: Any, training: bool | None = None) -> list[Any]:
+    """Returns the model's outputs, in a list."""
+    return self._outputs(self.model, [inputs], "", training)
+
+  def _outputs(
+    self,
+    model: tf.keras.Model,
+    inputs: list[Any],
+    prefix: str,
+    training: bool | None,
+  ) -> list[Any]:
+    values = dict(zip(map(id, model.inputs), inputs))
+    # Keras 3 keeps the graph of a Sequential apart.
+    functional = getattr(model, "_functional", None) or model
+    for _, nodes in sorted(functional._nodes_by_depth.items(), reverse=True):
+      for node in nodes:
+        if node.is_input:
+          continue
+        layer, args, kwargs = _call_of(node, values)
+        # Keras 2 hands it on to the layers that it calls meanwhile. Keras 3
+        # does so unless the graph says otherwise, which its models overrule.
+        if getattr(layer, "_call_has_training_arg", False):
+          kwargs = {**kwargs, "training": training}
+        name = prefix + layer.name
+        if is_functional(layer):
+          given = tf.nest.flatten((args, kwargs))[: len(layer.inputs)]
+          outputs = self._outputs(layer, given, f"{name}/", training)
+        else:
+          outputs = self._call_layer(layer, name, args, kwargs)
+        symbolic = tf.nest.flatten(node.outputs)
+        values.update(zip(map(id, symbolic), tf.nest.flatten(outputs)))
+    return [values[id(tensor)] for tensor in model.outputs]
+
+
+def _call_of(
+  node: Any, values: dict[int, Any]
+) -> tuple[Layer, tuple[Any, ...], dict[str, Any]]:
+  """Returns a node's layer and its arguments, with values for the symbols."""
+  if hasattr(node, "arguments"):  # Keras 3.
+    layer, given = node.operation, (node.arguments.args, node.arguments.kwargs)
+  else:
+    layer, given = node.layer, (node.call_args, node.call_kwargs)
+  args, kwargs = tf.nest.map_structure(lambda x: values.get(id(x), x), given)
+  return layer, tuple(args), kwargs
 
 
 def producer(tensor: Any) -> tuple[Layer, list[Any]]:

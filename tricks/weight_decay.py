@@ -70,7 +70,7 @@ def undecayed_matrices(model: tf.keras.Model) -> list[str]:
     not decay if kernels alone do.
   """
   return [
-    getattr(variable, "path", variable.name)
+    keras_compat.variable_name(variable)
     for variable, is_kernel in zip(
       model.trainable_variables, kernel_mask(model)
     )

@@ -26,6 +26,7 @@ PROGRAMS = {
   "convert": "convert",
   "schedule": "schedule",
   "export": "export",
+  "replay": "replay",
 }
 
 

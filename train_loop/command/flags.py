@@ -51,7 +51,8 @@ GROUPS: dict[str, type] = {
   "Devices and hosts": DeviceSettings,
 }
 
-# Flags that may differ between two starts of one run: they change no result.
+# Flags that may differ between two starts of one run: they change no result
+# that is finite.
 # The table of labels, teacher and weights are compared by their content.
 FREE_FLAGS = (
   "workdir",
@@ -76,6 +77,9 @@ FREE_FLAGS = (
   "steps_per_loop",
   "checkpoint_every_steps",
   "keep_checkpoints",
+  "on_nonfinite",
+  "max_skipped_steps",
+  "max_rollbacks",
   *(field.name for field in dataclasses.fields(DeviceSettings)),
 )
 # Flags that are no part of a run, but say what one start does.

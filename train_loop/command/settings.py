@@ -23,6 +23,7 @@ MODES = (
   "convert",
   "schedule",
   "export",
+  "replay",
 )
 DISTRIBUTIONS = ("auto", "none", "mirrored", "multi_worker")
 # More epochs than anybody trains, and few enough to count their steps.
@@ -53,7 +54,9 @@ class RunSettings:
     "workdir too; convert: write the data as TFRecord files to output_dir; "
     "schedule: write the learning rate of each step to workdir as a table and "
     "a picture, without training; export: write the run's network to "
-    "output_dir for programs that do not have train_loop.",
+    "output_dir for programs that do not have train_loop; replay: take the "
+    "step again at which the run in workdir stopped, since its gradient was "
+    "not finite, and name the layer.",
   )
   checkpoint: str = setting(
     "latest",

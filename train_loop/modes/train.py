@@ -78,7 +78,7 @@ def _saved_card(values: flags.Values) -> dict[str, Any]:
   """Returns the card in workdir, whose flags it takes over; or refuses it."""
   card = run_card.read(values.workdir) or {}
   if card:
-    _continue(values, card)
+    adopt(values, card)
   return card
 
 
@@ -106,12 +106,12 @@ def _plan_and_train(values: flags.Values) -> int:
     planned, sizes_tried = compose.choose_batch_size(planned, chosen)
   parts = compose.build(planned, chosen, tried, sizes_tried)
   if card:
-    _require_same_data(workdir, card, parts.card)
+    require_same_data(workdir, card, parts.card)
     _require_same_weights(values, card, parts.card)
   return _train(values, parts, planned.devices.shard)
 
 
-def _continue(values: flags.Values, card: dict[str, Any]) -> None:
+def adopt(values: flags.Values, card: dict[str, Any]) -> None:
   """Takes over the flags of the run in workdir, or refuses others."""
   if "flags" not in card:
     raise ConfigError(
@@ -130,7 +130,7 @@ def _continue(values: flags.Values, card: dict[str, Any]) -> None:
   )
 
 
-def _require_same_data(
+def require_same_data(
   workdir: str, card: dict[str, Any], now: dict[str, Any]
 ) -> None:
   """Raises unless data and teacher are those that the run was started with."""
@@ -203,7 +203,7 @@ def _train(
         locked=True,
       )
   except Diverged as error:
-    terminal.say(error)
+    terminal.say(f"{error}{_replay(values, parts, error)}")
     return DIVERGED
   except HostLost as error:
     terminal.say(error)
@@ -216,3 +216,19 @@ def _train(
     return 128 + (stop.signum or signal.SIGTERM)
   print(f"{values.workdir} is finished: {terminal.summary(final)}")
   return 0
+
+
+def _replay(values: flags.Values, parts: compose.Parts, error: Diverged) -> str:
+  """Adds the batch to the flight data; returns how to find the layer."""
+  from train_loop.workdir import flight_recorder
+
+  if not error.flight:
+    return ""
+  flight = flight_recorder.read(values.workdir)
+  place = flight["step"] + flight["order_offset"]
+  flight_recorder.add(values.workdir, examples=parts.inputs.examples_of(place))
+  words = ["train_loop", "--mode=replay", f"--workdir={values.workdir}"]
+  place, _ = model_names.parts(values.model)
+  if place == model_names.PYTHON:  # It is not run because a card names it.
+    words.append(f"--model={values.model}")
+  return f"; to see in which layer: {shlex.join(words)}"

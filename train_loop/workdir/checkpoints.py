@@ -25,7 +25,7 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2
 from train_loop.config import CHECKPOINTS
 from train_loop.failures import first_line
 from train_loop.fields import ConfigError, refused
-from train_loop.state import TrainState
+from train_loop.state import LOST, TrainState
 from train_loop.workdir import checkpoint_files, run_card
 from train_loop.workdir.checkpoint_files import DIRECTORY, FILE_NAME, Damaged
 from train_loop.workdir.writing import flush, writing
@@ -40,7 +40,11 @@ _LISTED = 3
 
 
 class Checkpoints:
-  """The checkpoints of one run, in `workdir/checkpoints`."""
+  """The checkpoints of one run, in `workdir/checkpoints`.
+
+  Attributes:
+    writes: whether this host is the one that writes.
+  """
 
   def __init__(
     self,
@@ -62,7 +66,7 @@ class Checkpoints:
         if there is no card: `restore_latest` then takes that of the checkpoint
         which it finds, or makes one if it finds none and saving writes.
     """
-    self._writes = writes
+    self.writes = writes
     self.run_key = run_key
     self._folder = pathlib.Path(workdir) / DIRECTORY
     self._keep = keep
@@ -78,7 +82,7 @@ class Checkpoints:
       ConfigError: the disk is full, or the like.
     """
     step = int(self._step.numpy())
-    if self._writes and step != self._saved_step:
+    if self.writes and step != self._saved_step:
       self._save(self._folder, step, keep=self._keep)
       self._saved_step = step
 
@@ -88,12 +92,34 @@ class Checkpoints:
     Raises:
       ConfigError: the disk is full, or the like.
     """
-    if self._writes:
+    if self.writes:
       step = int(self._step.numpy())
       self._save(self._folder / BEST, step, keep=1)
 
-  def restore_latest(self) -> bool:
+  def save_copy(self, folder: pathlib.Path) -> None:
+    """Saves the state in another folder, in place of what it holds.
+
+    Raises:
+      ConfigError: the disk is full, or the like.
+    """
+    if self.writes:
+      self._save(folder, int(self._step.numpy()), keep=1)
+
+  def restore_copy(self, folder: pathlib.Path, step: int) -> None:
+    """Restores what `save_copy` saved at a step.
+
+    Raises:
+      ConfigError: it is missing or damaged, or of another network.
+    """
+    path = folder / f"ckpt-{step}"
+    checkpoint_files.require_whole(path, run_key=self.run_key or "")
+    _restore(self._items, str(path), whole=True)
+
+  def restore_latest(self, *, before: int | None = None) -> bool:
     """Restores the newest checkpoint that can be read.
+
+    Args:
+      before: only those of steps below it count; None is all.
 
     Returns:
       Whether there was a checkpoint.
@@ -106,12 +132,15 @@ class Checkpoints:
     def restore(path: str) -> None:
       _restore(self._items, path, whole=True)
 
-    found = _restore_newest(self._folder, restore, run_key=self.run_key or "")
+    run_key = self.run_key or ""
+    found = _restore_newest(
+      self._folder, restore, run_key=run_key, before=before
+    )
     if found is not None:
       self._saved_step = int(self._step.numpy())
     if self.run_key is None and found is not None:
       self.run_key = found
-    elif self.run_key is None and self._writes:
+    elif self.run_key is None and self.writes:
       self.run_key = uuid.uuid4().hex
     return found is not None
 
@@ -205,13 +234,19 @@ def _restore_newest(
   *,
   run_key: str,
   remedy: str = "remove the folder to start anew, or take another workdir",
+  before: int | None = None,
 ) -> str | None:
   """Calls `restore` with the newest checkpoint, or an older if it is damaged.
 
   Returns:
     The key of the run that wrote it, which may be ""; None if there is none.
   """
-  steps = checkpoint_files.steps(folder)
+
+  def steps_now() -> list[int]:
+    found = checkpoint_files.steps(folder)
+    return [step for step in found if before is None or step < before]
+
+  steps = steps_now()
   for step in steps:
     path = folder / f"ckpt-{step}"
     try:
@@ -223,8 +258,10 @@ def _restore_newest(
       continue
     return found_key
   # A run that trains may have saved, and deleted these, meanwhile.
-  if steps != checkpoint_files.steps(folder):
-    return _restore_newest(folder, restore, run_key=run_key, remedy=remedy)
+  if steps != steps_now():
+    return _restore_newest(
+      folder, restore, run_key=run_key, remedy=remedy, before=before
+    )
   if steps:
     raise ConfigError(f"no checkpoint in {folder} can be read: {remedy}")
   return None
@@ -264,6 +301,9 @@ def _restore(items: dict[str, Any], path: str, *, whole: bool = False) -> None:
     saved = _saved_variables(plain)
     if "untrained" in items and _holds(saved, "frozen"):  # The name until 0.1.
       items["frozen"] = items.pop("untrained")
+    if LOST in items and not _holds(saved, LOST):
+      for count in items.pop(LOST).values():
+        count.assign(0)
     differences = _differences(
       _variables(items),
       {k: v for k, v in saved.items() if whole or k.split("/")[0] in items},

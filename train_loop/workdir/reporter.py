@@ -53,12 +53,8 @@ class Reporter:
     Raises:
       ConfigError: as every method does, if the disk is full, or the like.
     """
-    root = pathlib.Path(workdir) / "tensorboard"
-    self._metrics = MetricsFile(workdir, start_step=start_step)
-    self._boards = {
-      name: TensorBoardWriter(root / name, start_step=start_step)
-      for name in ("train", "eval")
-    }
+    self._workdir = workdir
+    self._open(start_step)
     self._bar = tqdm(
       total=total_steps,
       initial=start_step,
@@ -69,6 +65,20 @@ class Reporter:
     self._handlers = _stderr_handlers()
     for handler in self._handlers:
       handler.addFilter(self._clear_bar)
+
+  def _open(self, start_step: int) -> None:
+    root = pathlib.Path(self._workdir) / "tensorboard"
+    self._metrics = MetricsFile(self._workdir, start_step=start_step)
+    self._boards = {
+      name: TensorBoardWriter(root / name, start_step=start_step)
+      for name in ("train", "eval")
+    }
+
+  def go_back(self, step: int) -> None:
+    """Drops the records after a step, which are made again."""
+    for board in self._boards.values():
+      board.close()
+    self._open(step)
 
   def progress(self, step: int, total_steps: int) -> None:
     """Moves the bar, if there is one; the length of the run may change."""
@@ -135,8 +145,11 @@ class Bystander(Reporter):
   def __init__(self) -> None:
     pass
 
-  def progress(self, step: int, total_steps: int) -> None:
+  def go_back(self, step: int) -> None:
     """Does nothing, as the others."""
+
+  def progress(self, step: int, total_steps: int) -> None:
+    """Does nothing."""
 
   def train(self, record: dict[str, Any]) -> None:
     """Does nothing."""

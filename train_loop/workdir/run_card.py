@@ -26,8 +26,16 @@ from train_loop.workdir.writing import write_atomically
 
 FILE_NAME = "run_card.json"
 
-# Settings that may change when a run is continued: they change no result.
-FREE_SETTINGS = ("checkpoint_every_steps", "keep_checkpoints", "steps_per_loop")
+# Settings that may change when a run is continued: they change no result that
+# is finite.
+FREE_SETTINGS = (
+  "checkpoint_every_steps",
+  "keep_checkpoints",
+  "steps_per_loop",
+  "on_nonfinite",
+  "max_skipped_steps",
+  "max_rollbacks",
+)
 
 # The types of the fields that the code reads; a dot leads into an object, and a
 # figure that was not finite is null.
