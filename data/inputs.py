@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Batches after a failed step that may have been in preparation.
 _PREPARED_AHEAD = 64
+# Within so many seconds a tf.data service must answer.
+ANSWER_SECONDS = 10.0
 # A larger height or width is a slip of the keyboard.
 _MAX_SIZE = 8192
 
@@ -141,8 +143,11 @@ class Inputs:
       shard: index and count of the hosts, each of which reads its share.
 
     Raises:
-      DataError: an image cannot be decoded, or the cache cannot be written.
+      DataError: an image cannot be decoded, the cache cannot be written, or the
+        tf.data service does not answer.
     """
+    if self.data_service:
+      _require_answer(self.data_service)
     cache = "none" if self.data_service and self.cache == "auto" else self.cache
     random_crops = self.augmentation.random_resized_crop
     source = self._cached(
@@ -280,6 +285,29 @@ class Inputs:
       input_threads=self.input_threads,
       **options,
     )
+
+
+def _require_answer(address: str) -> None:
+  """Raises a DataError if no tf.data service answers: TensorFlow would wait.
+
+  Args:
+    address: as grpc://host:port.
+  """
+  import grpc
+
+  kind, _, target = address.partition("://")
+  if kind != "grpc" or not target:
+    raise DataError(
+      f"data_service must be given as grpc://host:port, got {address!r}"
+    )
+  with grpc.insecure_channel(target) as channel:
+    try:
+      grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
+    except grpc.FutureTimeoutError:
+      raise DataError(
+        f"data_service must be the address of a tf.data service, got"
+        f" {address!r}, which does not answer within {ANSWER_SECONDS:g} s"
+      ) from None
 
 
 def _shard(shard: tuple[int, int]) -> order.Shard:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -203,7 +204,8 @@ def reason(error: tf.errors.OpError) -> str:
   message = " ".join(str(error.message).split())
   for _ in range(2):  # "{{function_node ...}} ...", "... [Op:DecodeImage] ..."
     message = message.partition("}} ")[2] or message
-  return message.partition(" [Op:")[0].strip()
+  message = message.partition(" [Op:")[0].strip()
+  return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", message)
 
 
 def why_bad(path: str, *, image_size: int, channels: int) -> str:

@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 import io
+import resource
+import struct
+import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from data import reading
 from data.images import augment, decode, netpbm
 from tests import pictures
 
@@ -227,3 +231,47 @@ def test_pixels_of_the_size_asked_for_are_kept():
   square = COLOR[np.newaxis, :40, :40]
   found = decode.central_crop_of_pixels(tf.constant(square), image_size=40)
   np.testing.assert_array_equal(found, square)
+
+
+def declaring(kind: str, side: int) -> bytes:
+  """Returns a small file that says in its header that it is side x side."""
+  options = {"progressive": True} if kind == "progressive" else {}
+  format_ = kind if kind in ("PNG", "BMP") else "JPEG"
+  file = bytearray(encoded(Image.new("L", (16, 16)), format_, **options))
+  if kind == "PNG":
+    file[16:24] = struct.pack(">II", side, side)
+    file[29:33] = struct.pack(">I", zlib.crc32(file[12:29]))
+  elif kind == "BMP":
+    file[18:26] = struct.pack("<ii", side, side)
+  else:
+    frame = file.index(b"\xff\xc2" if options else b"\xff\xc0")
+    file[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
+  return bytes(file)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "progressive", "PNG", "BMP"])
+def test_an_image_that_declares_too_many_pixels_is_not_decoded(kind):
+  """A progressive JPEG of 282 bytes would take 20 GB, and minutes."""
+  contents = tf.constant(declaring(kind, 50_000))
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  draws = decode.crop_draws(tf.constant([1], tf.uint64))[0]
+  for read in (
+    lambda: decode.decode(contents, 3),
+    lambda: decode.central_crop(contents, image_size=8, channels=3),
+    lambda: decode.random_resized_crop(
+      contents, draws, image_size=8, channels=1
+    ),
+  ):
+    with pytest.raises(tf.errors.InvalidArgumentError) as refused:
+      read()
+  after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  assert after - before < 100_000  # In KiB.
+  if kind in ("JPEG", "progressive"):
+    told = reading.reason(refused.value)
+    assert told == "the image declares more than 178956970 pixels"
+  # In a dataset too.
+  dataset = tf.data.Dataset.from_tensors(contents).map(
+    lambda contents: decode.central_crop(contents, image_size=8, channels=3)
+  )
+  with pytest.raises(tf.errors.InvalidArgumentError):
+    next(iter(dataset))

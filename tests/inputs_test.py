@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import Augmentation, DataError, Inputs, bad_images, cache, pipeline
+from data import (
+  Augmentation,
+  DataError,
+  Inputs,
+  bad_images,
+  cache,
+  inputs,
+  pipeline,
+)
 from data.preparation import convert
 from data.sources import image_folder, tfrecord
 from data.sources.encoded import Contents, Files, Records
@@ -204,6 +212,25 @@ def test_auto_keeps_nothing_where_memory_is_short(source, monkeypatch):
   monkeypatch.setattr(cache.psutil, "virtual_memory", Memory)
   kept = cache.cached(source, "auto", image_size=16, replace=True)
   assert kept is source
+
+
+def test_a_data_service_that_does_not_answer_is_one_line(folder, monkeypatch):
+  monkeypatch.setattr(inputs, "ANSWER_SECONDS", 0.1)
+  train, validation = image_folder.load(str(folder))
+  made = Inputs(
+    train=train,
+    validation=validation,
+    global_batch_size=4,
+    seed=1,
+    image_size=16,
+  )
+  for address, words in (
+    ("grpc://127.0.0.1:1", "does not answer within 0.1 s"),
+    ("127.0.0.1:1", "must be given as grpc://host:port"),
+  ):
+    silent = dataclasses.replace(made, data_service=address)
+    with pytest.raises(DataError, match=f"^data_service .*{words}"):
+      silent.train_dataset()
 
 
 def test_the_data_service_gives_the_same_batches(folder, stream):

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import gzip
+import types
 import zipfile
 
 import numpy as np
 import pytest
 
 from data import DataError
-from data.sources import npz
+from data.sources import idx, npz
 
 IMAGES = np.arange(10 * 16, dtype=np.uint8).reshape(10, 4, 4)
 LABELS = np.array([0, 1] * 5)
@@ -111,3 +113,22 @@ def test_a_missing_file_is_not_blamed_on_data_dir(tmp_path):
   path = tmp_path / "train.index.npz"
   with pytest.raises(DataError, match=f"^{path} is missing or no file$"):
     npz.read_arrays(path)
+
+
+def test_an_archive_that_memory_cannot_hold_is_not_unpacked(
+  tmp_path, monkeypatch
+):
+  path = tmp_path / "zeros.npz"
+  np.savez_compressed(path, images=np.zeros((100, 100, 100, 1), np.uint8))
+  assert path.stat().st_size < 3000
+  free = types.SimpleNamespace(available=999_999)
+  monkeypatch.setattr(idx.psutil, "virtual_memory", lambda: free)
+  with pytest.raises(DataError, match=r"declares \d+ bytes .* 999999 bytes of"):
+    npz.read_arrays(path)
+  file = tmp_path / "x.gz"
+  header = bytes([0, 0, 8, 1]) + (10**6).to_bytes(4, "big")
+  file.write_bytes(gzip.compress(header + bytes(10**6)))
+  with pytest.raises(DataError, match="declares 1000000 bytes"):
+    idx.read_idx(file)
+  free.available = 10**8
+  assert idx.read_idx(file).size == 10**6

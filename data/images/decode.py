@@ -26,6 +26,9 @@ from data.images.random_bits import (
 )
 
 CROP_ATTEMPTS = 10
+# An image that declares more is refused before it is decoded, as by Pillow.
+# PNG, BMP and GIF are refused by TensorFlow, from 2^29 bytes on: 3 a pixel.
+MOST_PIXELS = 2**29 // 3
 _REDUCTIONS = (2, 4, 8)
 
 # From [height, width] to [top, left, height, width], all int32.
@@ -184,18 +187,24 @@ def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
     [height, width, channels] uint8.
 
   Raises:
-    tf.errors.InvalidArgumentError: it is truncated, or none of these.
+    tf.errors.InvalidArgumentError: it is truncated, none of these, or declares
+      more than MOST_PIXELS.
   """
 
   def of_pixels() -> tf.Tensor:
     window = tf.pad(netpbm.shape(contents)[:2], [[2, 0]])
     return _with_channels(netpbm.decode_and_crop(contents, window), channels)
 
-  return tf.cond(
-    netpbm.is_netpbm(contents),
-    of_pixels,
-    lambda: _decode_file(contents, channels),
-  )
+  def of_file() -> tf.Tensor:
+    size = tf.cond(
+      tf.io.is_jpeg(contents),
+      lambda: tf.io.extract_jpeg_shape(contents)[:2],
+      lambda: tf.constant([1, 1]),
+    )
+    with tf.control_dependencies([_few_pixels(size)]):
+      return _decode_file(tf.identity(contents), channels)
+
+  return tf.cond(netpbm.is_netpbm(contents), of_pixels, of_file)
 
 
 def _decode_file(contents: tf.Tensor, channels: int) -> tf.Tensor:
@@ -280,7 +289,7 @@ def _crop_and_resize(
   """Cuts the box out, reduces it, samples it bilinearly, and flips it."""
 
   def of_jpeg() -> tf.Tensor:
-    window = box(tf.io.extract_jpeg_shape(contents)[:2])
+    window = box(_few_pixels(tf.io.extract_jpeg_shape(contents)[:2]))
     return _reduced(
       window,
       image_size,
@@ -312,6 +321,19 @@ def _crop_and_resize(
   if flipped is None:
     return image
   return tf.cond(flipped, lambda: tf.reverse(image, [1]), lambda: image)
+
+
+def _few_pixels(size: tf.Tensor) -> tf.Tensor:
+  """Returns the height and width of an image; raises if they are too large."""
+  pixels = tf.reduce_prod(tf.cast(size, tf.int64))
+  # No tf.debugging.Assert, which a graph makes a branch of its own.
+  allowed = tf.raw_ops.Assert(
+    condition=pixels <= MOST_PIXELS,
+    data=[f"the image declares more than {MOST_PIXELS} pixels"],
+    summarize=1,
+  )
+  with tf.control_dependencies([] if allowed is None else [allowed]):
+    return tf.identity(size)
 
 
 def _reduced(

@@ -19,6 +19,7 @@ import zlib
 from typing import BinaryIO
 
 import numpy as np
+import psutil
 
 from data.errors import DataError
 
@@ -72,6 +73,18 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     ) from error
 
 
+def require_free_memory(size: int) -> None:
+  """Raises an OSError if so many bytes would not fit into the memory.
+
+  A file of zeros is a thousand times larger once it is unpacked.
+  """
+  free = psutil.virtual_memory().available
+  if size > free:
+    raise OSError(
+      f"it declares {size} bytes of data, and {free} bytes of memory are free"
+    )
+
+
 class _FormatError(Exception):
   """A fault in the file, raised where its path is not known."""
 
@@ -84,6 +97,7 @@ def _read(file: BinaryIO | gzip.GzipFile, limit: int) -> np.ndarray:
     raise _FormatError(
       f"its header declares {size} bytes of data, more than it can hold"
     )
+  require_free_memory(size)
   content = np.empty(size, np.uint8)
   filled = 0
   while filled < size:

@@ -17,7 +17,7 @@ import numpy as np
 
 from data.errors import DataError
 from data.sources import arrays
-from data.sources.idx import DEFLATE_RATIO
+from data.sources.idx import DEFLATE_RATIO, require_free_memory
 from data.sources.source import Source
 
 _PAIRS = (
@@ -116,6 +116,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def _check_sizes(path: str | os.PathLike[str]) -> None:
   with zipfile.ZipFile(path) as archive:
+    require_free_memory(sum(each.file_size for each in archive.infolist()))
     for member in archive.infolist():
       if member.file_size > DEFLATE_RATIO * max(member.compress_size, 1) + 64:
         raise DataError(
