@@ -67,6 +67,7 @@ class World:
       None,
       self._evaluate,
       eval_batches=40,
+      evaluation_is_left=False,
       hosts=Hosts(),
       config=self.config,
       teacher=None,
@@ -97,7 +98,8 @@ class World:
 
     return run_steps
 
-  def _evaluate(self, count=-1):
+  def _evaluate(self, count=-1, should_stop=None):
+    del should_stop
     if not self.traced_evaluation:
       self.now += self.tracing
       self.traced_evaluation = True

@@ -140,15 +140,17 @@ def test_stopping_saves_and_going_on_gives_the_same_bits(
   config = tiny.config(steps_per_loop=1, **settings)
   data = tiny.dataset(256), tiny.dataset(100, seed=1)
   train_and_evaluate(tiny.model(**network), *data, config, tmp_path / "whole")
+  # Asked after 7 steps, then after each of the 4 batches of an evaluation.
   calls = iter(range(100))
-  with pytest.raises(Stopped, match="step 10 of 24"):
+  with pytest.raises(Stopped, match="step 8 of 24"):
     train_and_evaluate(
       tiny.model(**network),
       *data,
       config,
       tmp_path / "parts",
-      should_stop=lambda: next(calls) == 9,
+      should_stop=lambda: next(calls) == 8,
     )
+  assert not metrics_file.last_records(tmp_path / "parts").get("eval_top1")
   card = json.loads((tmp_path / "parts" / "run_card.json").read_text())
   assert not card["finished"]
   # Other initial weights: all that counts comes from the checkpoint.
@@ -238,7 +240,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
       *data,
       config,
       parts,
-      should_stop=lambda: next(calls) == 5,
+      # An evaluation at step 8 asks 4 times.
+      should_stop=lambda: next(calls) == 9,
     )
   latest = tf.train.latest_checkpoint(str(parts / "checkpoints"))
   damage(pathlib.Path(latest))

@@ -118,8 +118,8 @@ def eval_batches(
 ) -> tf.data.Dataset:
   """Returns a host's share of the padded batches of one epoch.
 
-  Under a strategy it goes on with batches of zeros without end, for another
-  host may have more examples.
+  Of several hosts each goes on with batches of zeros without end, for another
+  one may have more examples.
 
   Args:
     dataset: batches of `image` and `label`, of any sizes; or a function that
@@ -139,7 +139,7 @@ def eval_batches(
     batches = padded_batches(
       plain_batches(dataset(), num_classes), batch_size // host.count
     )
-  if not tf.distribute.has_strategy():
+  if host.count == 1:
     return batches
   zeros = {
     name: tf.zeros(spec.shape, spec.dtype)

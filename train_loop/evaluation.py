@@ -21,6 +21,10 @@ from train_loop.workdir import checkpoints
 from tricks.keras_compat import unconverted
 
 
+class EvaluationStopped(Exception):
+  """An evaluation was asked to stop, and has no result."""
+
+
 def make_evaluate(
   model: tf.keras.Model,
   dataset: batches_lib.EvalData,
@@ -39,7 +43,8 @@ def make_evaluate(
     A function that returns the means `eval_loss`, `eval_top1` and `eval_top5`,
     and the number `eval_examples`; it raises a ConfigError if there are none.
     It takes the number of batches that it stops after; -1, the default, is
-    all, and so is any number if there are several hosts.
+    all; and a function that is asked after each batch: if it returns True,
+    EvaluationStopped is raised. Several hosts evaluate all, whatever is asked.
   """
   model = auxiliary.main_output(model)
   strategy = tf.distribute.get_strategy()
@@ -54,37 +59,47 @@ def make_evaluate(
     return eval_step(model, batch, config)
 
   @unconverted
-  def add(total: tf.Tensor, replicas: Any) -> tf.Tensor:
+  def sums_of(batch: Any) -> Metrics:
+    sums = strategy.run(replica_step, args=(batch,))
     # Each replica has the sum over all of them.
-    first = strategy.experimental_local_results(replicas)[0]
-    return total + tf.cast(first, tf.float64)
+    return {
+      name: tf.cast(
+        strategy.experimental_local_results(replicas)[0], tf.float64
+      )
+      for name, replicas in sums.items()
+    }
 
-  @tf.function
-  def sum_all(batches: Any) -> dict[str, tf.Tensor]:
-    totals = {name: tf.constant(0.0, tf.float64) for name in EVAL_SUMS}
+  sums_of_batch = tf.function(sums_of)
+
+  def sum_all(batches: Any, should_stop: Callable[[], bool]) -> Metrics:
+    totals = _zeros()
     for batch in batches:
-      sums = strategy.run(replica_step, args=(batch,))
-      totals = {name: add(totals[name], sums[name]) for name in totals}
+      totals = tf.nest.map_structure(tf.add, totals, sums_of_batch(batch))
+      if should_stop():
+        raise EvaluationStopped
     return totals
 
   # Hosts may have more examples than others: all go on until none has any.
   @tf.function
-  def sum_until_none_has_more(iterator: Any) -> dict[str, tf.Tensor]:
-    totals = {name: tf.constant(0.0, tf.float64) for name in EVAL_SUMS}
+  def sum_until_none_has_more(iterator: Any) -> Metrics:
+    totals = _zeros()
     before = tf.constant(-1.0, tf.float64)
     while totals["examples"] > before:
       before = totals["examples"]
-      sums = strategy.run(replica_step, args=(next(iterator),))
-      totals = {name: add(totals[name], sums[name]) for name in totals}
+      sums = sums_of(next(iterator))
+      totals = {name: total + sums[name] for name, total in totals.items()}
     return totals
 
-  def evaluate(count: int = -1) -> dict[str, float]:
-    if tf.distribute.has_strategy() and (count == -1 or host.count > 1):
+  def evaluate(
+    count: int = -1, should_stop: Callable[[], bool] = lambda: False
+  ) -> dict[str, float]:
+    if host.count > 1:
       sums = sum_until_none_has_more(iter(all_batches))
     elif count == -1:
-      sums = sum_all(all_batches)
+      sums = sum_all(all_batches, should_stop)
     else:
-      sums = sum_all(distribution.distributed(own_batches.take(count)))
+      some = distribution.distributed(own_batches.take(count))
+      sums = sum_all(some, should_stop)
     totals = {name: float(total) for name, total in sums.items()}
     examples = totals.pop("examples")
     if not examples:
@@ -149,10 +164,15 @@ def with_averages(
   def swap_averages() -> None:
     strategy.run(state.swap_averages)
 
-  def evaluate_averages(count: int = -1) -> dict[str, float]:
+  def evaluate_averages(*arguments: Any) -> dict[str, float]:
     swap_averages()
-    results = evaluate(count)
-    swap_averages()
-    return results
+    try:
+      return evaluate(*arguments)
+    finally:
+      swap_averages()
 
   return evaluate_averages if state.averages else evaluate
+
+
+def _zeros() -> Metrics:
+  return {name: tf.constant(0.0, tf.float64) for name in EVAL_SUMS}

@@ -196,6 +196,10 @@ def _restore_and_run(
       eval_batches = evaluation.count_batches(
         eval_dataset, config, state.num_classes
       )
+  evaluated = any(
+    record["step"] == start_step and "eval_top1" in record
+    for record in metrics_file.read_metrics(workdir)
+  )
   # Nothing was written so far: whatever failed, workdir takes another try.
   if hosts.is_chief:
     run_card.write(workdir, {**card, "final": {}, "finished": False})
@@ -213,6 +217,7 @@ def _restore_and_run(
       iter(distribution.distributed(dataset)),
       evaluate,
       eval_batches=eval_batches,
+      evaluation_is_left=start_step > 0 and not evaluated,
       hosts=hosts,
       config=config,
       teacher=teacher,
@@ -249,6 +254,7 @@ def _run(
   evaluate: Callable[..., dict[str, float]] | None,
   *,
   eval_batches: int,
+  evaluation_is_left: bool,
   hosts: distribution.Hosts,
   config: config_lib.TrainConfig,
   teacher: tf.keras.Model | None,
@@ -261,16 +267,38 @@ def _run(
   """Trains from the state's step to the last; logs, evaluates, saves.
 
   The checkpoint of a step is saved last, so that a run that goes on repeats no
-  report made up to its checkpoint, and makes each report after it.
+  report made up to its checkpoint, and makes each report after it. An
+  evaluation that was asked to stop is left to the run that goes on.
   """
   loop = config.loop
   pace = Pace(loop, hosts)
   length = budget.make_length(
     config, state, lambda: hosts.of_chief(time.perf_counter())
   )
+
+  def stopped(step: int) -> Stopped:
+    with length.saving():
+      saver.save()
+    return Stopped(f"stopped at step {step} of {length.total_steps}, and saved")
+
+  def evaluate_at(step: int) -> bool:
+    return evaluate is None or _evaluate(
+      state,
+      evaluate,
+      _place(loop, step),
+      length,
+      saver,
+      reporter,
+      should_stop,
+    )
+
   # A trace for each size of the images.
   run_steps: dict[int | None, Callable[[Any, tf.Tensor], None]] = {}
   step = int(state.step.numpy())
+  if evaluation_is_left and _is_due(length, step, loop.eval_every_steps):
+    if not evaluate_at(step):
+      raise stopped(step)
+    length.is_out_of_patience(step)
   while step < length.total_steps:
     count = pace.steps(_next_stop(loop, length, step) - step)
     size = length.image_size_at(step)
@@ -297,25 +325,27 @@ def _run(
     if traced and len(run_steps) == 1:
       length.look(evaluate, eval_batches, saver.save)
     reporter.progress(step, length.total_steps)
-    epoch = step * loop.global_batch_size / loop.examples_per_epoch
-    place = {"step": step, "epoch": round(epoch, 4)}
+    place = _place(loop, step)
     logged = _is_due(length, step, loop.log_every_steps)
     if logged:
       reporter.train({**place, **_read_window(state), **pace.read()})
     if evaluate and _is_due(length, step, loop.eval_every_steps):
-      _evaluate(state, evaluate, place, length, saver, reporter)
+      if not evaluate_at(step):
+        raise stopped(step)
       if length.is_out_of_patience(step) and not logged:
         reporter.train({**place, **_read_window(state), **pace.read()})
     if _is_due(length, step, loop.save_every_steps):
       with length.saving():
         saver.save()
     if step < length.total_steps and hosts.any(should_stop()):
-      with length.saving():
-        saver.save()
-      raise Stopped(
-        f"stopped at step {step} of {length.total_steps}, and saved"
-      )
+      raise stopped(step)
   return length
+
+
+def _place(loop: config_lib.LoopConfig, step: int) -> dict[str, Any]:
+  """Returns the fields of each record that say which step it is of."""
+  epoch = step * loop.global_batch_size / loop.examples_per_epoch
+  return {"step": step, "epoch": round(epoch, 4)}
 
 
 def _is_due(length: budget.PlannedLength, step: int, every: int) -> bool:
@@ -387,11 +417,19 @@ def _evaluate(
   length: budget.PlannedLength,
   saver: checkpoints.Checkpoints,
   reporter: reporter_lib.Reporter,
-) -> None:
-  """Evaluates, reports, and saves the state if it is the best so far."""
+  should_stop: Callable[[], bool],
+) -> bool:
+  """Evaluates, reports, and saves the state if it is the best so far.
+
+  Returns:
+    False if it was asked to stop: then none of that was done.
+  """
   start = time.perf_counter()
-  with length.evaluating(), input_failures(range(0)):
-    results = evaluate()
+  try:
+    with length.evaluating(), input_failures(range(0)):
+      results = evaluate(-1, should_stop)
+  except evaluation.EvaluationStopped:
+    return False
   seconds = round(time.perf_counter() - start, 3)
   reporter.evaluation({**place, **results, "eval_seconds": seconds})
   # In float32, as it is kept: an equal result is no better.
@@ -401,6 +439,7 @@ def _evaluate(
     state.best_top1.assign(results["eval_top1"])
     with length.saving():
       saver.save_best()
+  return True
 
 
 def _log_undecayed(
