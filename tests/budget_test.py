@@ -216,6 +216,19 @@ def test_a_time_that_is_too_short_ends_at_once_and_says_how_far_it_came(
   assert "the time is used up at 0.1% of the schedule" in caplog.text
 
 
+def test_a_step_back_gives_no_time_back(monkeypatch):
+  world = World()
+  config = config_of(max_minutes=1.0)
+  state = world.start(monkeypatch, config)
+  length = budget.Budget(config, state, clock=lambda: world.now)
+  world.now += 20.0
+  length.called(500, 500, traced=False)
+  state.timetable.elapsed.assign(3.0)  # As a rollback restores it.
+  length.go_back(100)
+  assert float(state.timetable.elapsed) == pytest.approx(20.0)
+  assert length.total_steps == pytest.approx(1100, abs=20)
+
+
 def test_without_a_budget_the_steps_are_those_planned(monkeypatch):
   world = World()
   config = config_of()

@@ -152,6 +152,7 @@ def declared(requirements: str) -> set[str]:
   names = re.findall(r"^[\w-]+", requirements, re.MULTILINE)
   modules = {
     "absl-py": "absl",
+    "grpcio": "grpc",
     "opencv-python-headless": "cv2",
     "Pillow": "PIL",
     "scikit-learn": "sklearn",

@@ -184,6 +184,7 @@ class Budget(PlannedLength):
     self._traced_seconds: dict[int | None, float] = {}
     planned = self.schedule
     self.schedule = lambda step: planned(self._timetable.position(step))
+    self._elapsed = float(self._timetable.elapsed.numpy())
     self._clock = clock
     self._mark = clock()
     self._measured_size = self.image_size_at(int(state.step.numpy()))
@@ -280,11 +281,10 @@ class Budget(PlannedLength):
   def for_card(self) -> dict[str, Any]:
     """Returns the time that was used and what it was used for."""
     self._note()
-    elapsed = float(self._timetable.elapsed.numpy())
     return {
       "budget": {
         "max_minutes": self._loop.max_minutes,
-        "minutes": round(elapsed / 60.0, 4),
+        "minutes": round(self._elapsed / 60.0, 4),
         "steps": self.total_steps,
         "planned_steps": self._planned_steps,
         "reached": round(
@@ -297,7 +297,9 @@ class Budget(PlannedLength):
     """Adds the seconds since the last note to those used; returns them."""
     now = self._clock()
     seconds, self._mark = now - self._mark, now
-    self._timetable.elapsed.assign_add(seconds)
+    # Kept here too: a step back restores an earlier one, but no time.
+    self._elapsed += seconds
+    self._timetable.elapsed.assign(self._elapsed)
     return seconds
 
   def _position(self, step: int) -> float:
@@ -337,7 +339,7 @@ class Budget(PlannedLength):
     saving = float(self._timetable.saving_seconds.numpy())
     # The last step evaluates, and saves: as the best so far, and the latest.
     ending = evaluation + 2 * saving if self._evaluates else saving
-    time_left = self._seconds - float(self._timetable.elapsed.numpy()) - ending
+    time_left = self._seconds - self._elapsed - ending
     step_seconds = self._mean_step_seconds(position)
     if not step_seconds and time_left > 0.0:
       return max(_FIRST_STEPS, self._planned_steps)
