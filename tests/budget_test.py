@@ -62,21 +62,20 @@ class World:
   def run(self, should_stop=lambda: False):
     """Runs the loop; returns the length of the run."""
     saver = types.SimpleNamespace(save=self._save, save_best=self._save)
-    return loop._run(
-      self.state,
-      None,
-      self._evaluate,
-      eval_batches=40,
-      evaluation_is_left=False,
-      hosts=Hosts(),
+    run = loop.Run(
+      state=self.state,
       config=self.config,
+      hosts=Hosts(),
       teacher=None,
+      evaluate=self._evaluate,
+      eval_batches=40,
+      batches_from=lambda step: [],
       saver=saver,
       guard=types.SimpleNamespace(order_offset=0, went_back=lambda _: False),
-      batches_from=iter,
       reporter=Bystander(),
       should_stop=should_stop,
     )
+    return run.finish(evaluation_is_left=False)
 
   def _make_run_steps(self, state, config, *, schedule, teacher, image_size):
     del teacher

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 import numpy as np
 import tensorflow as tf
@@ -174,19 +176,22 @@ def _restore_and_run(
   _require_same_step(hosts, start_step, workdir)
   _log_undecayed(model, config.optimizer)
 
-  def batches_from(step: int) -> tf.data.Dataset:
-    place = step + int(state.lost.order_offset.numpy())
+  @functools.lru_cache(maxsize=1)  # The picture and the first step share one.
+  def batches_at(place: int) -> tf.data.Dataset:
     return batches_lib.train_batches(
       train_dataset, config, place, state.num_classes, hosts.part
     )
 
-  dataset = batches_from(start_step)
+  def batches_from(step: int) -> tf.data.Dataset:
+    return batches_at(step + int(state.lost.order_offset.numpy()))
+
   card = {**saved, **(card or {}), "settings": settings, **machine.describe()}
   card["run_key"] = saver.run_key
   card["parameter_count"] = int(model.count_params())
   picture = None
   if start_step == 0 and hosts.is_chief:
-    picture = _picture(state, dataset, config, run_card.class_names(card))
+    names = run_card.class_names(card)
+    picture = _picture(state, batches_from(0), config, names)
   evaluate, eval_batches = None, 0
   if eval_dataset is not None:
     evaluate = evaluation.with_averages(
@@ -196,7 +201,7 @@ def _restore_and_run(
       eval_batches = evaluation.count_batches(
         eval_dataset, config, state.num_classes
       )
-  evaluated = any(
+  evaluation_is_left = bool(evaluate and start_step) and not any(
     record["step"] == start_step and "eval_top1" in record
     for record in metrics_file.read_metrics(workdir)
   )
@@ -212,21 +217,20 @@ def _restore_and_run(
   ) as reporter:
     if picture is not None:
       reporter.image("augmented", picture, step=0)
-    length = _run(
-      state,
-      iter(distribution.distributed(dataset)),
-      evaluate,
-      eval_batches=eval_batches,
-      evaluation_is_left=start_step > 0 and not evaluated,
-      hosts=hosts,
+    run = Run(
+      state=state,
       config=config,
+      hosts=hosts,
       teacher=teacher,
+      evaluate=evaluate,
+      eval_batches=eval_batches,
+      batches_from=batches_from,
       saver=saver,
       guard=nonfinite.Guard(state, config, saver, workdir),
-      batches_from=batches_from,
       reporter=reporter,
       should_stop=should_stop,
     )
+    length = run.finish(evaluation_is_left=evaluation_is_left)
   if hosts.is_chief:
     final = {**metrics_file.last_records(workdir), **length.ending()}
     card |= length.for_card()
@@ -248,118 +252,183 @@ def _require_same_step(
     )
 
 
-def _run(
-  state: TrainState,
-  iterator: Any,
-  evaluate: Callable[..., dict[str, float]] | None,
-  *,
-  eval_batches: int,
-  evaluation_is_left: bool,
-  hosts: distribution.Hosts,
-  config: config_lib.TrainConfig,
-  teacher: tf.keras.Model | None,
-  saver: checkpoints.Checkpoints,
-  guard: nonfinite.Guard,
-  batches_from: Callable[[int], tf.data.Dataset],
-  reporter: reporter_lib.Reporter,
-  should_stop: Callable[[], bool],
-) -> budget.PlannedLength:
-  """Trains from the state's step to the last; logs, evaluates, saves.
+@dataclasses.dataclass
+class Run:
+  """A run between its start and its end.
 
-  The checkpoint of a step is saved last, so that a run that goes on repeats no
-  report made up to its checkpoint, and makes each report after it. An
-  evaluation that was asked to stop is left to the run that goes on.
+  Attributes:
+    state: what training changes.
+    config: the hyperparameters.
+    hosts: those that train together.
+    teacher: for distillation, or None.
+    evaluate: as `evaluation.make_evaluate` returns it, or None.
+    eval_batches: the number of batches of an evaluation; below 0 if it is not
+      known.
+    batches_from: from a step to the batches of this host after it.
+    saver: the checkpoints.
+    guard: what is done about numbers that are not finite.
+    reporter: where the records go.
+    should_stop: asked between calls of run_steps, and batches of an evaluation.
   """
-  loop = config.loop
-  pace = Pace(loop, hosts)
-  length = budget.make_length(
-    config, state, lambda: hosts.of_chief(time.perf_counter())
-  )
 
-  def stopped(step: int) -> Stopped:
-    with length.saving():
-      saver.save()
-    return Stopped(f"stopped at step {step} of {length.total_steps}, and saved")
+  state: TrainState
+  config: config_lib.TrainConfig
+  hosts: distribution.Hosts
+  teacher: tf.keras.Model | None
+  evaluate: Callable[..., dict[str, float]] | None
+  eval_batches: int
+  batches_from: Callable[[int], tf.data.Dataset]
+  saver: checkpoints.Checkpoints
+  guard: nonfinite.Guard
+  reporter: reporter_lib.Reporter
+  should_stop: Callable[[], bool]
 
-  def evaluate_at(step: int) -> bool:
-    return evaluate is None or _evaluate(
-      state,
-      evaluate,
-      _place(loop, step),
-      length,
-      saver,
-      reporter,
-      should_stop,
+  def __post_init__(self) -> None:
+    self.loop = self.config.loop
+    self.pace = Pace(self.loop, self.hosts)
+    self.length = budget.make_length(
+      self.config,
+      self.state,
+      lambda: self.hosts.of_chief(time.perf_counter()),
     )
+    # A trace for each size of the images.
+    self.run_steps: dict[int | None, Callable[[Any, tf.Tensor], None]] = {}
 
-  # A trace for each size of the images.
-  run_steps: dict[int | None, Callable[[Any, tf.Tensor], None]] = {}
-  step = int(state.step.numpy())
-  if evaluation_is_left and _is_due(length, step, loop.eval_every_steps):
-    if not evaluate_at(step):
-      raise stopped(step)
-    length.is_out_of_patience(step)
-  while step < length.total_steps:
-    count = pace.steps(_next_stop(loop, length, step) - step)
-    size = length.image_size_at(step)
-    traced = size not in run_steps
+  def finish(self, *, evaluation_is_left: bool) -> budget.PlannedLength:
+    """Trains from the state's step to the last; logs, evaluates, saves.
+
+    The checkpoint of a step is saved last, so that a run that goes on repeats
+    no report made up to its checkpoint, and makes each report after it. An
+    evaluation that was asked to stop is left to the run that goes on.
+
+    Args:
+      evaluation_is_left: whether that of the state's step was asked to stop.
+
+    Returns:
+      How long the run was.
+
+    Raises:
+      Stopped: should_stop returned True; the state is saved.
+      Diverged: a gradient is not finite, and no remedy is left.
+    """
+    step = self._step()
+    if evaluation_is_left and self._is_due(step, self.loop.eval_every_steps):
+      self._evaluate(step)
+      self.length.is_out_of_patience(step)
+    iterator = self._batches(step)
+    while step < self.length.total_steps:
+      before = step
+      first_call = not self.run_steps
+      traced = self._call(iterator, step)
+      step = self._step()
+      if self.guard.went_back(self.length):
+        step = self._step()
+        iterator = self._batches(step)
+        self.length.go_back(step)
+        self.reporter.go_back(step)
+        continue
+      self.length.called(step, step - before, traced=traced)
+      if first_call:
+        self.length.look(self.evaluate, self.eval_batches, self.saver.save)
+      self._report(step)
+      if step < self.length.total_steps and self.hosts.any(self.should_stop()):
+        self._stop(step)
+    return self.length
+
+  def _step(self) -> int:
+    return int(self.state.step.numpy())
+
+  def _batches(self, step: int) -> Any:
+    return iter(distribution.distributed(self.batches_from(step)))
+
+  def _call(self, iterator: Any, step: int) -> bool:
+    """Takes some steps; returns whether the step was traced for them."""
+    count = self.pace.steps(self._next_stop(step) - step)
+    size = self.length.image_size_at(step)
+    traced = size not in self.run_steps
     if traced:
-      run_steps[size] = run_steps_lib.make_run_steps(
-        state,
-        config,
-        schedule=length.schedule,
-        teacher=teacher,
+      self.run_steps[size] = run_steps_lib.make_run_steps(
+        self.state,
+        self.config,
+        schedule=self.length.schedule,
+        teacher=self.teacher,
         image_size=size,
       )
-    first = step + guard.order_offset
-    with pace.timed(count), input_failures(range(first, first + count)):
-      run_steps[size](iterator, tf.constant(count, tf.int64))
-      step = int(state.step.numpy())
-    if guard.went_back(length):
-      step = int(state.step.numpy())
-      iterator = iter(distribution.distributed(batches_from(step)))
-      length.go_back(step)
-      reporter.go_back(step)
-      continue
-    length.called(step, count, traced=traced)
-    if traced and len(run_steps) == 1:
-      length.look(evaluate, eval_batches, saver.save)
-    reporter.progress(step, length.total_steps)
-    place = _place(loop, step)
-    logged = _is_due(length, step, loop.log_every_steps)
+    first = step + self.guard.order_offset
+    with self.pace.timed(count), input_failures(range(first, first + count)):
+      self.run_steps[size](iterator, tf.constant(count, tf.int64))
+      self._step()  # Waits for the device.
+    return traced
+
+  def _report(self, step: int) -> None:
+    """Logs, evaluates and saves, if that is due after a step."""
+    self.reporter.progress(step, self.length.total_steps)
+    logged = self._is_due(step, self.loop.log_every_steps)
     if logged:
-      reporter.train({**place, **_read_window(state), **pace.read()})
-    if evaluate and _is_due(length, step, loop.eval_every_steps):
-      if not evaluate_at(step):
-        raise stopped(step)
-      if length.is_out_of_patience(step) and not logged:
-        reporter.train({**place, **_read_window(state), **pace.read()})
-    if _is_due(length, step, loop.save_every_steps):
-      with length.saving():
-        saver.save()
-    if step < length.total_steps and hosts.any(should_stop()):
-      raise stopped(step)
-  return length
+      self._log(step)
+    if self.evaluate and self._is_due(step, self.loop.eval_every_steps):
+      self._evaluate(step)
+      if self.length.is_out_of_patience(step) and not logged:
+        self._log(step)
+    if self._is_due(step, self.loop.save_every_steps):
+      self._save()
 
+  def _log(self, step: int) -> None:
+    """Reports the means over the steps since the last report."""
+    figures = {**_read_window(self.state), **self.pace.read()}
+    self.reporter.train({**self._place(step), **figures})
 
-def _place(loop: config_lib.LoopConfig, step: int) -> dict[str, Any]:
-  """Returns the fields of each record that say which step it is of."""
-  epoch = step * loop.global_batch_size / loop.examples_per_epoch
-  return {"step": step, "epoch": round(epoch, 4)}
+  def _evaluate(self, step: int) -> None:
+    """Evaluates, reports, and saves the state if it is the best so far."""
+    assert self.evaluate is not None
+    start = time.perf_counter()
+    try:
+      with self.length.evaluating(), input_failures(range(0)):
+        results = self.evaluate(-1, self.should_stop)
+    except evaluation.EvaluationStopped:
+      self._stop(step)
+    seconds = round(time.perf_counter() - start, 3)
+    self.reporter.evaluation(
+      {**self._place(step), **results, "eval_seconds": seconds}
+    )
+    best = self.state.best_top1
+    # In float32, as it is kept: an equal result is no better.
+    better = bool(np.float32(results["eval_top1"]) > best.numpy())
+    budget.note_evaluation(self.state, better=better)
+    if better:
+      best.assign(results["eval_top1"])
+      with self.length.saving():
+        self.saver.save_best()
 
+  def _save(self) -> None:
+    with self.length.saving():
+      self.saver.save()
 
-def _is_due(length: budget.PlannedLength, step: int, every: int) -> bool:
-  """Returns whether what is done each `every` steps is done after `step`."""
-  return step == length.total_steps or bool(every and step % every == 0)
+  def _stop(self, step: int) -> NoReturn:
+    self._save()
+    raise Stopped(
+      f"stopped at step {step} of {self.length.total_steps}, and saved"
+    )
 
+  def _place(self, step: int) -> dict[str, Any]:
+    """Returns the fields of each record that say which step it is of."""
+    epoch = step * self.loop.global_batch_size / self.loop.examples_per_epoch
+    return {"step": step, "epoch": round(epoch, 4)}
 
-def _next_stop(
-  loop: config_lib.LoopConfig, length: budget.PlannedLength, step: int
-) -> int:
-  """Returns the first step after `step` at which the loop has to act."""
-  periods = (loop.log_every_steps, loop.eval_every_steps, loop.save_every_steps)
-  due = [step + every - step % every for every in periods if every]
-  return min(length.total_steps, *length.growths(step), *due)
+  def _is_due(self, step: int, every: int) -> bool:
+    """Returns whether what is done each `every` steps is done after `step`."""
+    last = step == self.length.total_steps
+    return last or bool(every and step % every == 0)
+
+  def _next_stop(self, step: int) -> int:
+    """Returns the first step after `step` at which the loop has to act."""
+    periods = (
+      self.loop.log_every_steps,
+      self.loop.eval_every_steps,
+      self.loop.save_every_steps,
+    )
+    due = [step + every - step % every for every in periods if every]
+    return min(self.length.total_steps, *self.length.growths(step), *due)
 
 
 class Pace:
@@ -408,38 +477,6 @@ def _read_window(state: TrainState) -> dict[str, Any]:
   if state.loss_scale is not None:
     record["loss_scale"] = float(state.loss_scale.value.numpy())
   return record
-
-
-def _evaluate(
-  state: TrainState,
-  evaluate: Callable[..., dict[str, float]],
-  place: dict[str, Any],
-  length: budget.PlannedLength,
-  saver: checkpoints.Checkpoints,
-  reporter: reporter_lib.Reporter,
-  should_stop: Callable[[], bool],
-) -> bool:
-  """Evaluates, reports, and saves the state if it is the best so far.
-
-  Returns:
-    False if it was asked to stop: then none of that was done.
-  """
-  start = time.perf_counter()
-  try:
-    with length.evaluating(), input_failures(range(0)):
-      results = evaluate(-1, should_stop)
-  except evaluation.EvaluationStopped:
-    return False
-  seconds = round(time.perf_counter() - start, 3)
-  reporter.evaluation({**place, **results, "eval_seconds": seconds})
-  # In float32, as it is kept: an equal result is no better.
-  better = bool(np.float32(results["eval_top1"]) > state.best_top1.numpy())
-  budget.note_evaluation(state, better=better)
-  if better:
-    state.best_top1.assign(results["eval_top1"])
-    with length.saving():
-      saver.save_best()
-  return True
 
 
 def _log_undecayed(
