@@ -1,10 +1,11 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Parsers on damaged files: an error that names the file, or what is there.
+"""Parsers on damaged files and flags: an error in one line, or what is there.
 
 Each file is a valid one with a few bytes changed, cut off, or put in: 20,000 of
 each kind, or as many as FUZZ_EXAMPLES says. A kind that carries checksums is
-never read as anything but what was written.
+never read as anything but what was written. Of command lines and flagfiles
+there are a twentieth as many each.
 """
 
 from __future__ import annotations
@@ -24,9 +25,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import data
 from data import DataError
 from data.images import decode, netpbm
 from data.sources import csv_table, idx, npz, record_index
+from train_loop import config as config_lib
+from train_loop.command import config_from_flags, flags, recipes
+from train_loop.fields import ConfigError
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10000"))
 LABEL = "image/class/label"
@@ -190,3 +195,71 @@ def test_a_damaged_picture_is_refused_or_has_its_size():
     except Exception as error:
       raise AssertionError(f"content {tried.hex()}") from error
   assert EXAMPLES / 16 < refused < EXAMPLES / 4
+
+
+# What may stand in the place of a value, or of an argument.
+WORDS = (
+  *("", "-1", "0", "nan", "inf", "-inf", "1e400", "1e-400", "0x10", "1.5"),
+  *("5_0", " 5", "+3", "٣", "²", "9" * 30, "a" * 2000, "true", "auto", "None"),
+  *("--", "=", ",", ":", "1,2,,3", "128:0,160:x", "..", "~", "/dev/null"),
+  *("é", "\udcff", "\n", "a\nb", "'", "{}", "%s", "$HOME", "tfa:", "tfds:"),
+  *("keras:", "python:", "python:a", "python:1.2"),
+)
+
+
+def malformed(source: random.Random) -> str:
+  """Returns an argument that is seldom as it should be."""
+  name, word = source.choice(flags.names()), source.choice(WORDS)
+  place = source.randrange(len(name))
+  letter = source.choice("xq_-=")
+  misspelled = f"{name[:place]}{letter}{name[place:]}"
+  dashes = "-" * source.randrange(4)
+  return source.choice(
+    [
+      *[f"--{name}={word}"] * 5,
+      *(f"--{misspelled}={word}", f"--{name}", f"{dashes}no{name}", word),
+    ]
+  )
+
+
+def is_refused(arguments: list[str]) -> bool:
+  """Returns whether a command line is refused, which takes one line."""
+  try:
+    values = flags.parse(*arguments)
+    config_from_flags.config_from_flags(values, examples_per_epoch=1000)
+    for settings in flags.GROUPS.values():
+      if settings not in (data.Inputs, config_lib.LoopConfig):
+        flags.group(settings, values)
+  except (ConfigError, DataError) as error:
+    (line,) = str(error).splitlines()
+    assert line.strip()
+    return True
+  except Exception as error:
+    raise AssertionError(f"{arguments}") from error
+  return False
+
+
+def test_a_malformed_command_line_is_one_line(capsys):
+  source = random.Random("flags")
+  count = EXAMPLES // 20
+  refused = sum(
+    is_refused([malformed(source) for _ in range(source.randint(1, 2))])
+    for _ in range(count)
+  )
+  assert 0.8 * count < refused <= count
+  assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_flagfile_is_one_line(tmp_path):
+  source = random.Random("flagfiles")
+  count, refused = EXAMPLES // 20, 0
+  content = (recipes.RECIPES / "digits.flags").read_bytes()
+  path = tmp_path / "x.flags"
+  for number in range(count):
+    lines = damaged(content, source).splitlines()
+    if number % 2:
+      line = malformed(source).encode(errors="surrogateescape")
+      lines.insert(source.randint(0, len(lines)), line)
+    path.write_bytes(b"\n".join(lines))
+    refused += is_refused([f"--flagfile={path}"])
+  assert 0.4 * count < refused < count

@@ -240,7 +240,8 @@ def _parsed(values: Values, argv: list[str]) -> list[str]:
     ) from error
   # Outside its own errors absl raises what int(), open() and the like raise.
   except (flags.Error, ValueError, OSError, KeyError, TypeError) as error:
-    raise ConfigError(str(error) or repr(error)) from error
+    line = " ".join(str(error).split())  # It quotes the value as it is.
+    raise ConfigError(line or repr(error)) from error
 
 
 def meant_by(unknown: str) -> list[str]:
