@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -12,8 +13,8 @@ import pytest
 import tensorflow as tf
 
 from tests import modes
-from tricks import blend, mixup, sample_lam
-from tricks.draws import random_permutation
+from tricks import blend, cutmix, mixup, sample_lam
+from tricks.draws import WHOLE, Part, random_permutation
 
 SEEDS = tf.stack([tf.range(4000), 7 - tf.range(4000)], axis=1)
 
@@ -188,3 +189,36 @@ def test_alpha_out_of_range_is_named(alpha):
 def test_lam_of_no_distribution_is_refused(alpha):
   with pytest.raises(ValueError, match=f"alpha must .* > 0, got {alpha}"):
     sample_lam(alpha, tf.constant([1, 2]))
+
+
+@pytest.mark.parametrize("trick", [mixup, cutmix])
+@pytest.mark.parametrize("mode", modes.MODES)
+def test_replicas_together_mix_what_one_mixes(trick, mode):
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (16, 6, 6, 1)).astype(np.uint8)
+  targets = np.eye(16, dtype=np.float32)
+  seed = np.array([3, 4], np.int32)
+
+  def mixed(images, targets, seed, part=WHOLE):
+    return trick(images, targets, alpha=1.0, seed=seed, groups=4, part=part)
+
+  whole = modes.run(mixed, mode, images, targets, seed)
+  assert (whole[0] != images).any()
+  for count in (2, 4):
+    size = 16 // count
+    parts = [
+      modes.run(
+        functools.partial(mixed, part=Part(index, count)),
+        mode,
+        images[size * index : size * (index + 1)],
+        targets[size * index : size * (index + 1)],
+        seed,
+      )
+      for index in range(count)
+    ]
+    for one, several in zip(whole, zip(*parts)):
+      np.testing.assert_array_equal(one, np.concatenate(several))
+  # No partner is of another group.
+  for group in range(4):
+    rows = whole[1][4 * group : 4 * group + 4]
+    assert rows[:, 4 * group : 4 * group + 4].sum() == pytest.approx(4.0)

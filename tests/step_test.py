@@ -425,3 +425,22 @@ def test_top_five_counts_the_five_largest():
   }
   sums = step.eval_step(model, batch, tiny.config())
   assert (float(sums["top1"]), float(sums["top5"])) == (1.0, 5.0)
+
+
+@pytest.mark.parametrize(
+  ("global_batch_size", "replicas", "groups"),
+  [
+    (32, 1, 1),
+    (64, 1, 2),
+    (256, 2, 8),
+    (1024, 1, 8),
+    (96, 1, 1),
+    (32, 4, 4),
+    (264, 3, 3),
+    (768, 3, 24),
+  ],
+)
+def test_partners_are_found_in_groups_that_replicas_hold_whole(
+  global_batch_size, replicas, groups
+):
+  assert step.partner_groups(global_batch_size, replicas) == groups

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests import modes
 from tricks import drop_probabilities, stochastic_depth
-from tricks.draws import uniform
+from tricks.draws import Part, uniform
 
 SEEDS = np.int32([[0, 0], [3, -4], [-(2**31), 2**31 - 1], [7, 1]])
 
@@ -125,3 +125,16 @@ def test_out_of_range_is_named(value):
     drop_probabilities(3, stochastic_depth=value)
   with pytest.raises(ValueError, match="num_blocks must be at least 1, got 0"):
     drop_probabilities(0, stochastic_depth=0.5)
+
+
+def test_replicas_together_drop_what_one_drops():
+  branch, seed = tf.ones([16, 2]), tf.constant([1, 2])
+  whole = stochastic_depth(branch, drop_probability=0.5, seed=seed)
+  parts = [
+    stochastic_depth(
+      branch[:4], drop_probability=0.5, seed=seed, part=Part(index, 4)
+    )
+    for index in range(4)
+  ]
+  assert set(whole.numpy()[:, 0]) == {0.0, 2.0}
+  np.testing.assert_array_equal(whole, tf.concat(parts, axis=0))
