@@ -135,7 +135,7 @@ def test_the_layer_and_the_example_are_named(name, first, diverge, capsys):
   assert len(flight["examples"]) == 32
   text = answer(values, capsys)
   assert f"the first that is not finite: {first}\n" in text
-  assert f"in 1 of the batch's 32 examples: {BLACK}, " in text
+  assert f"in 1 of the batch's 32 examples: example {BLACK} of" in text
   assert "variables were finite before it" in text
   variables = flight_recorder.read(workdir)["variables"]
   (kernel,) = [v for v in variables if v["name"].startswith("first/")]

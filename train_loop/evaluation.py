@@ -150,7 +150,7 @@ def evaluate(
   """
   compatibility.require(model, config, eval_dataset=dataset)
   checkpoints.restore_model(model, workdir, checkpoint=checkpoint)
-  with input_failures(range(0)):
+  with input_failures(range(0), config):
     return make_evaluate(model, dataset, config)()
 
 

@@ -17,6 +17,8 @@ from train_loop.fields import ConfigError
 if TYPE_CHECKING:
   import tensorflow as tf
 
+  from train_loop.config import TrainConfig
+
 # Exit statuses of the command; 0 is a finished run.
 BAD_INPUT = 2
 DIVERGED = 3
@@ -48,6 +50,10 @@ class HostLost(RuntimeError):
   """Another host that trains this run stopped answering."""
 
 
+class OutOfMemory(MemoryError):
+  """A step or an evaluation needs more memory than there is."""
+
+
 class InputFailed(RuntimeError):
   """TensorFlow met an error in the input, or in a step.
 
@@ -71,15 +77,43 @@ def first_line(error: BaseException) -> str:
   return line.partition(" [Op:")[0].strip() or type(error).__name__
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+  """Returns whether an error is Python's or TensorFlow's want of memory."""
+  names = [kind.__name__ for kind in type(error).__mro__]
+  return isinstance(error, MemoryError) or "ResourceExhaustedError" in names
+
+
+def lower_what(config: TrainConfig | None = None) -> str:
+  """Returns what needs less memory, with the values of now if they are known.
+
+  >>> lower_what().split(", ")[:2]
+  ['lower global_batch_size or image_size', 'raise accumulate_steps']
+  """
+  size = parts = half = ""
+  if config is not None:
+    size = f" ({config.loop.global_batch_size})"
+    parts = f" ({config.optimizer.accumulate_steps})"
+  if config is None or config.precision.precision == "float32":
+    half = ", or take precision=mixed_bfloat16"
+  return (
+    f"lower global_batch_size{size} or image_size, raise "
+    f"accumulate_steps{parts}{half}"
+  )
+
+
 @contextlib.contextmanager
-def input_failures(steps: range) -> Iterator[None]:
-  """Re-raises TensorFlow's errors of the input, with the steps that ran.
+def input_failures(
+  steps: range, config: TrainConfig | None = None
+) -> Iterator[None]:
+  """Re-raises TensorFlow's errors of input and memory, with the steps that ran.
 
   Args:
     steps: of the call; empty during evaluation.
+    config: the hyperparameters, if they are known.
 
   Raises:
     ConfigError: the input was refused, or ended.
+    OutOfMemory: there is too little memory.
     InputFailed: any other error of the input.
   """
   import tensorflow as tf
@@ -100,6 +134,12 @@ def input_failures(steps: range) -> Iterator[None]:
     if refused:
       raise ConfigError(f"{refused[1]}, {_place(steps)}") from error
     raise InputFailed(error, steps) from error
+  except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+    place = f"in steps {steps.start} to {steps.stop - 1}"
+    raise OutOfMemory(
+      f"out of memory {place if steps else 'in an evaluation'} "
+      f"({first_line(error)}): {lower_what(config)}"
+    ) from error
 
 
 def _place(steps: range) -> str:

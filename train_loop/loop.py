@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, NoReturn
@@ -30,9 +31,10 @@ from train_loop import config as config_lib
 from train_loop import run_steps as run_steps_lib
 from train_loop import step as step_lib
 from train_loop.config import ConfigError
-from train_loop.failures import Stopped, input_failures
+from train_loop.failures import OutOfMemory, Stopped, input_failures
 from train_loop.state import TrainState
 from train_loop.workdir import (
+  checkpoint_files,
   checkpoints,
   lock,
   metrics_file,
@@ -99,6 +101,7 @@ def train_and_evaluate(
       other.
     Diverged: a gradient is not finite, and on_nonfinite leaves no other way.
     InputFailed: the dataset raised an error.
+    OutOfMemory: a step or an evaluation needs more memory than there is.
     HostLost: another host stopped answering.
     Stopped: should_stop returned True, on this host or another one.
   """
@@ -230,13 +233,35 @@ def _restore_and_run(
       reporter=reporter,
       should_stop=should_stop,
     )
-    length = run.finish(evaluation_is_left=evaluation_is_left)
+    with _leaving_workdir_free(workdir, saver):
+      length = run.finish(evaluation_is_left=evaluation_is_left)
   if hosts.is_chief:
     final = {**metrics_file.last_records(workdir), **length.ending()}
     card |= length.for_card()
     run_card.write(workdir, {**card, "final": final, "finished": True})
   hosts.wait()
   return {**metrics_file.last_records(workdir), **length.ending()}
+
+
+@contextlib.contextmanager
+def _leaving_workdir_free(
+  workdir: str | os.PathLike[str], saver: checkpoints.Checkpoints
+) -> Iterator[None]:
+  """Lets the run start with other settings if memory is too small for it."""
+  try:
+    yield
+  except OutOfMemory as error:
+    if saver.saved_step > 0:
+      raise OutOfMemory(
+        f"{error}, in another workdir; with more memory the same command goes "
+        f"on from step {saver.saved_step}"
+      ) from error
+    if saver.writes:
+      shutil.rmtree(
+        os.path.join(workdir, checkpoint_files.DIRECTORY), ignore_errors=True
+      )
+      run_card.remove(workdir)
+    raise
 
 
 def _require_same_step(
@@ -355,7 +380,8 @@ class Run:
         image_size=size,
       )
     first = step + self.guard.order_offset
-    with self.pace.timed(count), input_failures(range(first, first + count)):
+    steps = range(first, first + count)
+    with self.pace.timed(count), input_failures(steps, self.config):
       self.run_steps[size](iterator, tf.constant(count, tf.int64))
       self._step()  # Waits for the device.
     return traced
@@ -383,7 +409,7 @@ class Run:
     assert self.evaluate is not None
     start = time.perf_counter()
     try:
-      with self.length.evaluating(), input_failures(range(0)):
+      with self.length.evaluating(), input_failures(range(0), self.config):
         results = self.evaluate(-1, self.should_stop)
     except evaluation.EvaluationStopped:
       self._stop(step)

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import app
 from absl.flags import FLAGS
 
 from data import DataError
+from train_loop import failures
 from train_loop.command import flags, terminal
 from train_loop.failures import BAD_INPUT
 from train_loop.fields import ConfigError
@@ -53,8 +54,19 @@ def main(argv: Sequence[str]) -> int:
   """Runs the mode that the flags ask for; returns the exit status."""
   del argv
   program = importlib.import_module(f"train_loop.modes.{PROGRAMS[FLAGS.mode]}")
+  return status_of(program.run, FLAGS)
+
+
+def status_of(run: Callable[[flags.Values], int], values: flags.Values) -> int:
+  """Runs a mode; an error of its user is one line and status 2."""
   try:
-    return program.run(FLAGS)
-  except (ConfigError, DataError, OSError) as error:
+    return run(values)
+  except (ConfigError, DataError, OSError, failures.OutOfMemory) as error:
     terminal.say(error)
-    return BAD_INPUT
+  except Exception as error:
+    if not failures.is_out_of_memory(error):
+      raise
+    terminal.say(
+      f"out of memory ({failures.first_line(error)}): {failures.lower_what()}"
+    )
+  return BAD_INPUT

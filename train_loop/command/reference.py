@@ -21,7 +21,8 @@ def reference() -> str:
     "`train_loop --helpfull` prints them too.",
     "`python -m train_loop.command.reference` writes this page: default, range",
     "and help of a flag stand in the field that it sets. What `--model` takes",
-    "is told in [models](models.md).",
+    "is told in [models](models.md), what `--on_nonfinite` does in",
+    "[numbers going wrong](numbers_going_wrong.md).",
   ]
   for title, settings in flags.GROUPS.items():
     lines += ["", f"## {title}", "", "| flag | default | what it does |"]

@@ -55,7 +55,7 @@ def run(values: flags.Values) -> int:
 
   dataset = inputs.eval_dataset()
   try:
-    with input_failures(range(0)):
+    with input_failures(range(0), config):
       results = evaluation.make_evaluate(trained.model, dataset, config)()
   except InputFailed as error:
     raise inputs.bad_image(error.steps) or error from error

@@ -166,10 +166,7 @@ def _verdict(probed: Probed) -> str:
 def _named(examples: tuple[int, ...], inputs: data.Inputs, place: int) -> str:
   """Returns the line that names the examples of a batch."""
   indices = inputs.examples_of(place)
-  named = [
-    f"{indices[number]}, {inputs.train.place(indices[number])}"
-    for number in examples[:_EXAMPLES]
-  ]
+  named = [inputs.train.place(indices[n]) for n in examples[:_EXAMPLES]]
   rest = len(examples) - len(named)
   return (
     f"in {len(examples)} of the batch's {len(indices)} examples: "

@@ -44,6 +44,7 @@ class Checkpoints:
 
   Attributes:
     writes: whether this host is the one that writes.
+    saved_step: that of the latest checkpoint, -1 if there is none.
   """
 
   def __init__(
@@ -71,7 +72,7 @@ class Checkpoints:
     self._folder = pathlib.Path(workdir) / DIRECTORY
     self._keep = keep
     self._step = state.step
-    self._saved_step = -1
+    self.saved_step = -1
     self._items = state.checkpoint_items()
     self._checkpoint = _checkpoint_of(self._items)
 
@@ -82,9 +83,9 @@ class Checkpoints:
       ConfigError: the disk is full, or the like.
     """
     step = int(self._step.numpy())
-    if self.writes and step != self._saved_step:
+    if self.writes and step != self.saved_step:
       self._save(self._folder, step, keep=self._keep)
-      self._saved_step = step
+      self.saved_step = step
 
   def save_best(self) -> None:
     """Saves the state in place of the best so far.
@@ -137,7 +138,7 @@ class Checkpoints:
       self._folder, restore, run_key=run_key, before=before
     )
     if found is not None:
-      self._saved_step = int(self._step.numpy())
+      self.saved_step = int(self._step.numpy())
     if self.run_key is None and found is not None:
       self.run_key = found
     elif self.run_key is None and self.writes:

@@ -100,8 +100,8 @@ def read(workdir: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{name} is missing or not of its type")
   except FileNotFoundError as error:
     raise ConfigError(
-      "workdir must hold flight data, which a run leaves that stops since its "
-      f"gradient is not finite, got {os.fspath(workdir)!r} without {path}"
+      "workdir must hold flight data, which a run leaves when its gradient is "
+      f"not finite, got {os.fspath(workdir)!r} without {path}"
     ) from error
   except (OSError, ValueError, RecursionError) as error:
     raise ConfigError(

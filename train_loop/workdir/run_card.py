@@ -185,6 +185,11 @@ def write(workdir: str | os.PathLike[str], card: dict[str, Any]) -> None:
   write_atomically(pathlib.Path(workdir) / FILE_NAME, text)
 
 
+def remove(workdir: str | os.PathLike[str]) -> None:
+  """Removes the card of `workdir`, which then takes a run of other settings."""
+  (pathlib.Path(workdir) / FILE_NAME).unlink(missing_ok=True)
+
+
 def class_names(card: dict[str, Any]) -> Sequence[str] | None:
   """Returns the names of the classes, if the card has them."""
   data = card.get("data")
