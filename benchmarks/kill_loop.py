@@ -88,12 +88,12 @@ class Life:
   Attributes:
     steps: of the whole run.
     start_seconds: from the start of the process to its first record.
-    steps_per_second: afterwards.
+    record_seconds: from one record to the next.
   """
 
   steps: int
   start_seconds: float
-  steps_per_second: float
+  record_seconds: float
 
 
 def live(start: Start, workdir: pathlib.Path) -> Life:
@@ -108,13 +108,12 @@ def live(start: Start, workdir: pathlib.Path) -> Life:
   """
   began = time.perf_counter()
   process = start(workdir)
-  _wait_for_records(process, workdir, _metrics_state(workdir))
-  trained = time.perf_counter()
+  _wait_for_step(process, workdir, _metrics_inode(workdir), 1)
+  first = time.perf_counter()
   _require_success(process.wait())
-  ended = time.perf_counter()
-  steps = metrics_file.last_records(workdir)["step"]
-  rate = steps / max(ended - trained, 1e-3)
-  return Life(steps, trained - began, rate)
+  seconds = time.perf_counter() - first
+  records = metrics_file.read_metrics(workdir)
+  return Life(records[-1]["step"], first - began, seconds / len(records))
 
 
 def kill_over_and_over(
@@ -143,13 +142,14 @@ def kill_over_and_over(
   moments = random.Random(seed)
   counts: collections.Counter[str] = collections.Counter()
   for number in range(kills):
-    before = _metrics_state(workdir)
+    before, saved = _metrics_inode(workdir), _saved_step(workdir)
     process = start(workdir)
     if number % STARTS:
-      _wait_for_records(process, workdir, before)
       # Evenly over what is left of the life, on the average.
-      share = (life.steps - _saved_step(workdir)) / (kills - number + 1)
-      time.sleep(moments.uniform(0.0, 1.5 * share / life.steps_per_second))
+      share = (life.steps - saved) / (kills - number + 1)
+      step = saved + 1 + int(moments.uniform(0.0, 1.8 * share))
+      _wait_for_step(process, workdir, before, step)
+      time.sleep(moments.uniform(0.0, life.record_seconds))
     else:
       time.sleep(moments.uniform(0.0, life.start_seconds))
     process.kill()
@@ -372,33 +372,29 @@ def _require_success(status: int) -> None:
     raise RuntimeError(f"the run ended with status {status}, not 0")
 
 
-def _metrics_state(workdir: pathlib.Path) -> tuple[int, int]:
-  """Returns what tells a metrics file from a later one: inode and size."""
+def _metrics_inode(workdir: pathlib.Path) -> int:
+  """Returns what tells a metrics file from that of a later start."""
   with contextlib.suppress(FileNotFoundError):
-    found = (workdir / metrics_file.METRICS_FILE).stat()
-    return found.st_ino, found.st_size
-  return 0, 0
+    return (workdir / metrics_file.METRICS_FILE).stat().st_ino
+  return 0
 
 
-def _wait_for_records(
-  process: Running, workdir: pathlib.Path, before: tuple[int, int]
+def _wait_for_step(
+  process: Running, workdir: pathlib.Path, before: int, step: int
 ) -> None:
-  """Waits until a process that was just started has logged a step, or ended."""
-  opened = None
+  """Waits until a process that was just started logs a step, or has ended."""
   while process.poll() is None:
-    inode, size = _metrics_state(workdir)
-    if inode != before[0]:
-      opened = size if opened is None else opened
-      if size > opened:
-        return
+    is_new = _metrics_inode(workdir) != before
+    if is_new and metrics_file.last_records(workdir).get("step", 0) >= step:
+      return
     time.sleep(POLL_SECONDS)
 
 
-def _stage(workdir: pathlib.Path, before: tuple[int, int]) -> str:
+def _stage(workdir: pathlib.Path, before: int) -> str:
   """Returns what a process was doing when it was killed."""
   if list(workdir.glob("checkpoints/**/unfinished")):
     return "while it saved"
-  if _metrics_state(workdir)[0] != before[0]:
+  if _metrics_inode(workdir) != before:
     return "while it trained"
   locked = (workdir / lock.FILE_NAME).exists()
   return "while it restored or read data" if locked else "before it had begun"

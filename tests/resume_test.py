@@ -77,7 +77,7 @@ def test_the_same_seed_twice_gives_the_same_bits(uninterrupted, tmp_path):
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
   uninterrupted, tmp_path
 ):
-  life = kill_loop.Life(240, start_seconds=2.0, steps_per_second=100.0)
+  life = kill_loop.Life(240, start_seconds=2.0, record_seconds=0.1)
   counts = kill_loop.kill_over_and_over(
     lambda workdir: forked.Running("tests.tiny_run", workdir),
     tmp_path,
