@@ -78,6 +78,8 @@ def test_a_size_that_would_take_too_much_memory_is_not_tried():
   size, tried, failure = found(table)
   assert (size, tried) == (128, [16, 32, 64, 128])
   assert failure == "not tried: it would take 110% of the memory"
+  # Of two replicas that share the memory each has half of it.
+  assert found(table, copies=2)[0] == 64
   # Nor is one taken that grew more than the ones before.
   table[64] = (4, 0.85)
   size, tried, failure = found(table)
@@ -188,7 +190,8 @@ def test_containers_limit_the_memory_too(tmp_path, monkeypatch):
 def test_a_run_takes_the_size_and_keeps_it(tmp_path, monkeypatch):
   calls = []
 
-  def choose(job, choice, workload, candidates):
+  def choose(job, choice, workload, candidates, *, copies):
+    assert copies == 1
     calls.append(candidates)
     return 48, [Trial(choice, 9.0, batch_size=48)]
 

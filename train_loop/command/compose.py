@@ -316,7 +316,14 @@ def choose_batch_size(
     planned.config.optimizer.accumulate_steps,
     loop.examples_per_epoch // replicas,
   )
-  size, tried = batch_sizes.choose(job, chosen, workload, candidates)
+  size, tried = batch_sizes.choose(
+    job,
+    chosen,
+    workload,
+    candidates,
+    # Without GPUs the replicas share the host's memory.
+    copies=1 if devices_lib.visible_gpus() else replicas,
+  )
   return planned.at_batch_size(size * replicas), tried
 
 

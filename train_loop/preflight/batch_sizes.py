@@ -67,6 +67,7 @@ def choose(
   workload: dict[str, Any],
   candidates: list[int],
   *,
+  copies: int = 1,
   start: Callable[..., Any] = trials.TrialProcess,
 ) -> tuple[int, list[Trial]]:
   """Returns the batch size of a run, and the trials that it was taken from.
@@ -76,6 +77,7 @@ def choose(
     choice: what it computes in.
     workload: what a step computes, as JSON holds it; its batch is left out.
     candidates: the sizes, as of `sizes`.
+    copies: replicas that share the memory.
     start: a `TrialProcess` from a job and `onednn`.
 
   Raises:
@@ -87,6 +89,7 @@ def choose(
     "machine": machine.fingerprint(),
     # Measured again if a tenth more or less of it is free.
     "memory": round(math.log(machine.available_memory(), 1.1)),
+    "copies": copies,
     "workload": {k: v for k, v in workload.items() if k != "batch"},
   }
   tried = trial_cache.read(key)
@@ -95,7 +98,7 @@ def choose(
       "global_batch_size: measuring for at most %.0f s, once", BUDGET_SECONDS
     )
     with start(job, onednn=choice.onednn) as process:
-      tried = list(measured(process, choice, candidates))
+      tried = list(measured(process, choice, candidates, copies=copies))
     if tried[0].images_per_second:
       trial_cache.write(key, tried)
   taken = fastest(tried)
@@ -122,6 +125,7 @@ def measured(
   choice: Choice,
   candidates: Iterable[int],
   *,
+  copies: int = 1,
   clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Trial]:
   """Yields the trial of each size, until larger ones fail or gain nothing.
@@ -130,6 +134,7 @@ def measured(
     process: a `TrialProcess`.
     choice: what it computes in.
     candidates: the sizes, rising.
+    copies: replicas that share the memory.
     clock: seconds.
   """
   deadline = clock() + BUDGET_SECONDS
@@ -141,6 +146,7 @@ def measured(
       yield Trial(choice, failure=failure, batch_size=size)
       return
     trial = process.run(choice, timeout=deadline - clock(), batch_size=size)
+    trial = dataclasses.replace(trial, memory=copies * trial.memory)
     if trial.memory > MOST_MEMORY and not trial.failure:
       failure = f"takes {trial.memory:.0%} of the memory"
       trial = dataclasses.replace(trial, failure=failure)
