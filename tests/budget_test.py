@@ -204,6 +204,23 @@ def test_sizes_of_images_follow_the_schedule(monkeypatch):
   assert shares == pytest.approx([0.4, 0.8], abs=0.05)
 
 
+def test_a_start_that_takes_what_is_left_still_ends_the_schedule(
+  monkeypatch, caplog
+):
+  world = World()
+  config = config_of(max_minutes=1.0)
+  state = world.start(monkeypatch, config)
+  with pytest.raises(Stopped):
+    world.run(should_stop=lambda: world.now > 125.0)
+  world.tracing = 50.0
+  world.start(monkeypatch, config, state)
+  with caplog.at_level("WARNING", "absl"):
+    length = world.run()
+  assert "% of the schedule; 30 steps end it" in caplog.text
+  assert len(world.rates) == 31 and world.rates[-1] < 0.01
+  assert length.for_card()["budget"]["reached"] == 1.0
+
+
 def test_a_time_that_is_too_short_ends_at_once_and_says_how_far_it_came(
   monkeypatch, caplog
 ):

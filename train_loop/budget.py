@@ -35,6 +35,9 @@ _KEPT = 0.8
 _FIRST_STEPS = 1000
 # The part of the budget for which the first evaluation batches are timed.
 _LOOK = 0.005
+# If the time is used up while more than this part of the schedule is left, the
+# rest is laid over as many steps as that part of the time has.
+_REST = 0.01
 # Two positions in the schedule that differ by less are the same.
 _SAME = 1e-6
 
@@ -179,6 +182,7 @@ class Budget(PlannedLength):
     self._seconds = 60.0 * config.loop.max_minutes
     self._evaluates = False
     self._told = False
+    self._is_late = False
     # By the size of images: steps and their seconds, the latest weigh most.
     self._pace: dict[int | None, tuple[float, float]] = {}
     self._traced_seconds: dict[int | None, float] = {}
@@ -219,11 +223,13 @@ class Budget(PlannedLength):
       steps, total = _KEPT * steps + count, _KEPT * total + seconds
       self._pace[size], self._measured_size = (steps, total), size
       self._timetable.step_seconds.assign(total / steps)
-    self._lay(step)
+    if not self._is_late:
+      self._lay(step)
 
   def go_back(self, step: int) -> None:
     """Lays the schedule from an earlier step on over the time that is left."""
     self._note()
+    self._is_late = False
     self._lay(step)
 
   def look(
@@ -310,17 +316,28 @@ class Budget(PlannedLength):
     position = self._position(step)
     left = self._planned_steps - position
     steps = self._steps_that_fit(step, position) if left > _SAME else 0
+    if not steps and left > _REST * self._planned_steps:
+      steps = self._last_steps(position)
     self.total_steps = step + steps
     if steps:
       self._timetable.start_step.assign(step)
       self._timetable.start_position.assign(position)
       self._timetable.stride.assign(left / steps)
       self._tell()
-    elif left > _SAME:
-      logging.warning(
-        "max_minutes: the time is used up at %.1f%% of the schedule",
-        100.0 * position / self._planned_steps,
-      )
+
+  def _last_steps(self, position: float) -> int:
+    """Returns over how many steps a schedule is ended whose time is over."""
+    step_seconds = self._mean_step_seconds(position)
+    steps = 0
+    if step_seconds:
+      steps = max(1, round(_REST * self._seconds / step_seconds))
+    self._is_late = True
+    logging.warning(
+      "max_minutes: the time is used up at %.1f%% of the schedule; %s",
+      100.0 * position / self._planned_steps,
+      f"{steps} steps end it" if steps else "the run ends there",
+    )
+    return steps
 
   def _tell(self) -> None:
     if not self._told and self._pace:
