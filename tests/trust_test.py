@@ -16,12 +16,13 @@ import pytest
 import tensorflow as tf
 
 import data
+from data.sources import tfrecord
 from tests import pictures
 from train_loop.command import flags, teacher, trained_model
 from train_loop.config import ConfigError, ModelConfig
 from train_loop.models import build_model, keras_files, pretrained, weights
 from train_loop.modes import evaluate, export, predict, train
-from train_loop.workdir import metrics_file, run_card
+from train_loop.workdir import flight_recorder, metrics_file, run_card
 
 # A function that any Python has; called, it would raise a TypeError.
 FOREIGN = "python:os.getcwd"
@@ -151,6 +152,9 @@ def test_no_special_file_keeps_anybody_waiting(tmp_path):
 
     for name in (run_card.FILE_NAME, metrics_file.METRICS_FILE):
       named(name)
+    flight = links / flight_recorder.DIRECTORY
+    flight.mkdir()
+    (flight / flight_recorder.FILE_NAME).symlink_to(path)
     readers = [
       lambda path=path: flags.parse(f"--flagfile={path}"),
       lambda path=path: data.load(data.SourceOptions("npz", str(path))),
@@ -163,6 +167,8 @@ def test_no_special_file_keeps_anybody_waiting(tmp_path):
       lambda: teacher.require(ModelConfig(teacher=named("y.keras"))),
       lambda links=links: run_card.read(links),
       lambda links=links: metrics_file.read_metrics(links),
+      lambda links=links: flight_recorder.read(links),
+      lambda path=path: tfrecord.read_class_names(str(path)),
     ]
     if path.name != "folder":
       readers += [

@@ -120,6 +120,8 @@ def read_class_names(path: str) -> tuple[str, ...] | None:
   Raises:
     DataError: the file is not a list of different names in UTF-8.
   """
+  if os.path.exists(path) and not os.path.isfile(path):
+    raise DataError(f"{path} must be a file of names")
   try:
     with open(path, encoding="utf-8") as file:
       names = tuple(file.read().splitlines())

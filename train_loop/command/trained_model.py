@@ -15,6 +15,7 @@ from train_loop.config import CHECKPOINTS
 from train_loop.fields import ConfigError
 from train_loop.models import names as model_names
 from train_loop.workdir import run_card
+from train_loop.workdir.reading import read_file
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -206,5 +207,5 @@ def weights_sha256(weights: str, checkpoint: str) -> str:
   digest = hashlib.sha256()
   for file in files:
     digest.update(file.name.encode() if path.is_dir() else b"")
-    digest.update(file.read_bytes())
+    digest.update(read_file(file))
   return digest.hexdigest()

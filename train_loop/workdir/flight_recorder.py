@@ -20,6 +20,7 @@ from absl import logging
 
 from train_loop.failures import first_line
 from train_loop.fields import ConfigError
+from train_loop.workdir.reading import read_file
 from train_loop.workdir.writing import write_atomically, writing
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def read(workdir: str | os.PathLike[str]) -> dict[str, Any]:
   """
   path = pathlib.Path(workdir) / DIRECTORY / FILE_NAME
   try:
-    flight = json.loads(path.read_text(encoding="utf-8"))
+    flight = json.loads(read_file(path))
     if not isinstance(flight, dict):
       raise ValueError("it holds no object")
     for name, kinds in _TYPES.items():
