@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tests.project import ROOT
 from train_loop import machine
-from train_loop.command import devices, signals
+from train_loop.command import compose, devices, flags, signals
 from train_loop.command.settings import DeviceSettings
 from train_loop.fields import ConfigError
 
@@ -120,6 +120,14 @@ def test_a_gpu_that_tensorflow_cannot_use_is_told(monkeypatch):
   with_gpus(monkeypatch, "-1")
   with pytest.raises(ConfigError, match="no NVIDIA GPU"):
     devices.find(DeviceSettings(device="gpu"), {}).strategy()
+
+
+def test_other_modes_ask_for_the_device_too(monkeypatch):
+  with_gpus(monkeypatch, "-1")
+  monkeypatch.setattr(compose, "import_tensorflow", lambda chosen: None)
+  values = flags.parse("--device=gpu")
+  with pytest.raises(ConfigError, match="no NVIDIA GPU"):
+    compose.import_for_one_device(None, values)
 
 
 def test_device_cpu_hides_gpus_from_the_trials_too(monkeypatch):

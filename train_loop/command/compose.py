@@ -531,6 +531,22 @@ def as_evaluated(
   return config, choice
 
 
+def import_for_one_device(chosen: trials.Choice, values: Values) -> None:
+  """Imports TensorFlow for a mode that computes on this host alone.
+
+  Args:
+    chosen: what to compute in.
+    values: the flags' values; --device counts.
+
+  Raises:
+    ConfigError: there is no GPU, and one is asked for.
+  """
+  devices = devices_lib.Devices(group(DeviceSettings, values))
+  devices.hide_gpus()
+  import_tensorflow(chosen)
+  devices.usable_gpus()
+
+
 def import_tensorflow(chosen: trials.Choice) -> None:
   """Imports TensorFlow, set as chosen, and says so."""
   machine.import_tensorflow(onednn=chosen.onednn)

@@ -80,7 +80,7 @@ class Devices:
     """
     import tensorflow as tf
 
-    gpus = self._usable_gpus()
+    gpus = self.usable_gpus()
     parts = self.settings.logical_devices
     if self.hosts > 1 and parts > 1 and not gpus:
       raise ConfigError(
@@ -97,8 +97,12 @@ class Devices:
     logging.info("training on %d devices: %s", len(names), ", ".join(names))
     return tf.distribute.MirroredStrategy(names)
 
-  def _usable_gpus(self) -> list[Any]:
-    """Returns TensorFlow's GPUs; of several only those that train."""
+  def usable_gpus(self) -> list[Any]:
+    """Returns TensorFlow's GPUs, only the first if the rest shall not train.
+
+    Raises:
+      ConfigError: there is none, and one is asked for.
+    """
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")

@@ -43,7 +43,7 @@ def run(values: flags.Values) -> int:
   if names:
     validation = with_classes(validation, names)
   inputs = compose.make_inputs(values, (validation, validation))
-  compose.import_tensorflow(choice)
+  compose.import_for_one_device(choice, values)
   trained = trained_model.load(
     workdir,
     allow_python=True,

@@ -113,7 +113,7 @@ def run(values: flags.Values) -> int:
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
   with tempfile.TemporaryDirectory() as folder:
     images = find(settings.inputs, folder)
-    compose.import_tensorflow(choice)
+    compose.import_for_one_device(choice, values)
     trained = trained_model.load(
       values.workdir,
       checkpoint=values.checkpoint,
