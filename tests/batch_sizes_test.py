@@ -16,7 +16,7 @@ from tests import tiny
 from train_loop import machine
 from train_loop.command import flags
 from train_loop.config import ConfigError
-from train_loop.modes import train
+from train_loop.modes import evaluate, schedule, train
 from train_loop.preflight import batch_sizes, trial_cache
 from train_loop.preflight.trials import Choice, Job, Trial, TrialProcess
 from train_loop.workdir import run_card
@@ -217,4 +217,10 @@ def test_a_run_takes_the_size_and_keeps_it(tmp_path, monkeypatch):
   assert run("--global_batch_size=auto") == 0
   assert run("--global_batch_size=48") == 0
   assert run("--global_batch_size=64") is None
+  values = flags.parse(f"--workdir={tmp_path}", "--global_batch_size=auto")
+  assert evaluate.run(values) == 0 and values.global_batch_size == 48
+  with pytest.raises(ConfigError, match="a number in mode schedule"):
+    schedule.run(
+      flags.parse("--workdir=x", "--recipe=digits", "--global_batch_size=auto")
+    )
   assert len(calls) == 1
