@@ -90,13 +90,14 @@ def test_a_lost_step_changes_nothing_but_the_step(tmp_path):
 
 def test_stop_names_the_step_and_leaves_the_state_before_it(tmp_path):
   model = tiny.model(drop_probability=0.3)
-  with pytest.raises(Diverged, match="gradient of step 7 is not") as info:
-    train(tmp_path, 7, model=model, on_nonfinite="stop")
-  assert info.value.step == 7
+  # A call takes steps 5 to 7.
+  with pytest.raises(Diverged, match="gradient of step 6 is not") as info:
+    train(tmp_path, 6, model=model, on_nonfinite="stop")
+  assert info.value.step == 6
   assert str(tmp_path / "flight") in str(info.value)
   flight = flight_recorder.read(tmp_path)
-  assert (flight["step"], flight["order_offset"], flight["seed"]) == (7, 0, 0)
-  rate = float(make_schedule(config())(tf.constant(7)))
+  assert (flight["step"], flight["order_offset"], flight["seed"]) == (6, 0, 0)
+  rate = float(make_schedule(config())(tf.constant(6)))
   assert flight["learning_rate"] == pytest.approx(rate)
   assert all(v["not_finite"] == 0 for v in flight["variables"])
   assert any("slot of" in v["name"] for v in flight["variables"])
@@ -104,12 +105,12 @@ def test_stop_names_the_step_and_leaves_the_state_before_it(tmp_path):
   # The same as of a run that was stopped there.
   calls = iter(range(9))
   other = tiny.model(drop_probability=0.3)
-  with pytest.raises(Stopped, match="step 7 of"):
+  with pytest.raises(Stopped, match="step 6 of"):
     train(
       tmp_path / "stopped",
       model=other,
       steps_per_loop=1,
-      should_stop=lambda: next(calls) == 6,
+      should_stop=lambda: next(calls) == 5,
     )
   for one, two in zip(tiny.values(model.variables), other.variables):
     np.testing.assert_array_equal(one, two)
