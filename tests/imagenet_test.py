@@ -32,7 +32,7 @@ def imagenet(tmp_path_factory):
   def integers(value):
     return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 
-  for part, count in (("train", 4), ("validation", 2)):
+  for part, count in (("train", 2), ("validation", 2)):
     path = str(folder / f"{part}-00000-of-00001")
     with tf.io.TFRecordWriter(path) as writer:
       for index in range(count):
@@ -82,7 +82,7 @@ def test_a_step_at_the_papers_size(recipe, imagenet, tmp_path):
     f"--recipe={recipe}",
     f"--data_dir={imagenet}",
     f"--workdir={tmp_path}",
-    "--global_batch_size=4",
+    "--global_batch_size=2",
     "--epochs=1",
     "--warmup_epochs=0",
     "--precision=float32",
