@@ -35,7 +35,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Protocol
 
 from benchmarks import harness
-from train_loop.workdir import lock, metrics_file, run_card
+from train_loop.workdir import metrics_file, run_card
 
 # Every part of the state that a checkpoint must hold is in use.
 FLAGS = (
@@ -394,10 +394,8 @@ def _stage(workdir: pathlib.Path, before: int) -> str:
   """Returns what a process was doing when it was killed."""
   if list(workdir.glob("checkpoints/**/unfinished")):
     return "while it saved"
-  if _metrics_inode(workdir) != before:
-    return "while it trained"
-  locked = (workdir / lock.FILE_NAME).exists()
-  return "while it restored or read data" if locked else "before it had begun"
+  started = _metrics_inode(workdir) != before
+  return "while it trained" if started else "while it started"
 
 
 def _steps(workdir: pathlib.Path) -> list[int]:
