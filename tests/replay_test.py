@@ -102,6 +102,8 @@ def diverge(folder, tmp_path, monkeypatch, capsys):
         "--jit_compile=false",
         "--onednn=true",
         "--fuse_batch_norm=false",
+        # A process has room for one strategy, which other tests make.
+        "--distribution=none",
         f"--workdir={tmp_path}",
         *arguments,
       )
