@@ -18,6 +18,10 @@ import tensorflow as tf
 _MOST = 2
 # How Keras names the number of blocks in its tables, by family.
 _COUNTS = ("depths", "num_repeat", "num_repeats", "repeats")
+_STACKS = (
+  *("stack1", "stack2"),  # Keras 2.
+  *("stack_residual_blocks_v1", "stack_residual_blocks_v2"),
+)
 _TABLES = ("BLOCK_ARGS", "DEFAULT_BLOCKS_ARGS", "MODEL_CONFIGS")
 
 
@@ -47,6 +51,15 @@ def shorten(patch: pytest.MonkeyPatch, name: str) -> None:
       "NASNet",
       lambda *args, **kw: whole(*args, **kw | {"num_blocks": 1}),
     )
+  if name.startswith("DenseNet"):
+    dense = module.DenseNet
+    patch.setattr(
+      module,
+      "DenseNet",
+      lambda blocks, *args, **kw: dense([_MOST] * len(blocks), *args, **kw),
+    )
+  if name.startswith("ResNet") and not hasattr(module, "BLOCK_ARGS"):
+    _shorten_stacks(patch, module_of("ResNet50"))
   if name == "InceptionResNetV2":
     block = module.inception_resnet_block
     patch.setattr(
@@ -59,6 +72,20 @@ def shorten(patch: pytest.MonkeyPatch, name: str) -> None:
         else x
       ),
     )
+
+
+def _shorten_stacks(patch: pytest.MonkeyPatch, module: Any) -> None:
+  """Cuts the stages of ResNet and ResNetV2."""
+  for name in _STACKS:
+    if hasattr(module, name):
+      stack = getattr(module, name)
+      patch.setattr(
+        module,
+        name,
+        lambda x, filters, blocks, *args, stack=stack, **kw: stack(
+          x, filters, min(blocks, _MOST), *args, **kw
+        ),
+      )
 
 
 def _cut(value: Any, key: Any = None) -> Any:
