@@ -91,7 +91,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
   assert not (tmp_path / "run.lock").exists()
 
 
-def kill_and_go_on(workdir, *, most_kills=4, **options):
+def kill_and_go_on(workdir, *, most_kills=3, **options):
   """Kills a run some times, then lets it end."""
   moments = random.Random()
   kills = 0
@@ -103,19 +103,26 @@ def kill_and_go_on(workdir, *, most_kills=4, **options):
   assert kills, "the run ended before it was killed once"
 
 
-@pytest.mark.parametrize("dataset", ["image_folder", "tfrecord"])
-def test_so_does_a_run_on_files(dataset, tmp_path):
-  folder = pictures.write_folder(
-    tmp_path / "folder", counts=(("train", 30), ("val", 9))
+@pytest.fixture(scope="module")
+def on_files(tmp_path_factory):
+  """Files, records of them, and a run on either: both give the same bits."""
+  top = tmp_path_factory.mktemp("on_files")
+  files = pictures.write_folder(
+    top / "image_folder", counts=(("train", 30), ("val", 9))
   )
-  if dataset == "tfrecord":
-    output = str(tmp_path / "records")
-    convert.convert(*image_folder.load(str(folder)), output, shard_bytes=20_000)
-    folder = output
-  options = {"dataset": dataset, "data_dir": folder}
-  tiny_run.train(tmp_path / "whole", **options)
-  kill_and_go_on(tmp_path / "parts", most_kills=2, **options)
-  require_equal(tmp_path / "whole", tmp_path / "parts")
+  convert.convert(
+    *image_folder.load(str(files)), str(top / "tfrecord"), shard_bytes=20_000
+  )
+  tiny_run.train(top / "whole", dataset="image_folder", data_dir=files)
+  return top
+
+
+@pytest.mark.parametrize("dataset", ["image_folder", "tfrecord"])
+def test_so_does_a_run_on_files(dataset, on_files, tmp_path):
+  kill_and_go_on(
+    tmp_path, most_kills=1, dataset=dataset, data_dir=on_files / dataset
+  )
+  require_equal(on_files / "whole", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -159,14 +166,22 @@ def test_stopping_saves_and_going_on_gives_the_same_bits(
   require_equal(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory):
+  """A whole run that averages its weights; and its settings and data."""
+  workdir = tmp_path_factory.mktemp("averaged")
+  config = tiny.config(ema_decay=0.9)
+  data = tiny.dataset(256), tiny.dataset(100, seed=1)
+  return workdir, train_and_evaluate(tiny.model(), *data, config, workdir)
+
+
 @pytest.mark.parametrize(
   ("size", "name"),
   [(400, "run_card"), (2000, "tensorboard"), (12_000, "checkpoints")],
 )
-def test_after_a_full_disk_the_same_bits(size, name, tmp_path):
+def test_after_a_full_disk_the_same_bits(size, name, averaged, tmp_path):
   config = tiny.config(ema_decay=0.9)
   data = tiny.dataset(256), tiny.dataset(100, seed=1)
-  train_and_evaluate(tiny.model(), *data, config, tmp_path / "whole")
   message = rf"{tmp_path}/parts/{name}.* cannot be written \(.*\): mend that"
   with (
     disk.files_of_at_most(size),
@@ -175,7 +190,7 @@ def test_after_a_full_disk_the_same_bits(size, name, tmp_path):
     train_and_evaluate(tiny.model(), *data, config, tmp_path / "parts")
   assert "\n" not in str(raised.value)
   train_and_evaluate(tiny.model(), *data, config, tmp_path / "parts")
-  require_equal(tmp_path / "whole", tmp_path / "parts")
+  require_equal(averaged[0], tmp_path / "parts")
 
 
 def test_a_workdir_is_of_one_run_and_a_finished_run_left_as_it_is(tmp_path):
@@ -263,18 +278,16 @@ def test_where_every_checkpoint_is_damaged_the_folder_is_named(tmp_path):
     train_and_evaluate(tiny.model(), *data, config, tmp_path)
 
 
-def test_evaluate_takes_the_averages_and_changes_nothing(tmp_path):
+def test_evaluate_takes_the_averages_and_changes_nothing(averaged, tmp_path):
   config = tiny.config(ema_decay=0.9)
   eval_dataset = tiny.dataset(100, seed=1)
-  final = train_and_evaluate(
-    tiny.model(), tiny.dataset(), eval_dataset, config, tmp_path
-  )
-  files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+  workdir, final = averaged
+  files = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
   results = evaluation.evaluate(
-    tiny.model(seed=9), eval_dataset, config, tmp_path
+    tiny.model(seed=9), eval_dataset, config, workdir
   )
   assert results == {name: final[name] for name in results}
-  assert files == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+  assert files == {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
   with pytest.raises(ValueError, match="must hold a checkpoint"):
     evaluation.evaluate(
       tiny.model(), eval_dataset, config, tmp_path / "nowhere"
