@@ -235,7 +235,7 @@ def _parsed(values: Values, argv: list[str]) -> list[str]:
   except flags.UnrecognizedFlagError as error:
     meant = " or ".join(f"--{name}" for name in meant_by(error.flagname))
     raise ConfigError(
-      f"there is no flag --{error.flagname}"
+      f"there is no flag --{' '.join(error.flagname.split())}"
       + (f": did you mean {meant}?" if meant else "; --help lists all")
     ) from error
   # Outside its own errors absl raises what int(), open() and the like raise.
