@@ -122,6 +122,13 @@ def test_a_gpu_that_tensorflow_cannot_use_is_told(monkeypatch):
     devices.find(DeviceSettings(device="gpu"), {}).strategy()
 
 
+def test_one_device_is_no_strategy_though_the_program_split_its_cpu():
+  assert len(tf.config.list_logical_devices("CPU")) == 2
+  found = devices.find(DeviceSettings(), {}).strategy()
+  with found.scope():
+    assert not tf.distribute.has_strategy()
+
+
 def test_other_modes_ask_for_the_device_too(monkeypatch):
   with_gpus(monkeypatch, "-1")
   monkeypatch.setattr(compose, "import_tensorflow", lambda chosen: None)

@@ -90,10 +90,12 @@ class Devices:
     self._split(gpus or tf.config.list_physical_devices("CPU"))
     if self.hosts > 1 or self.settings.distribution == "multi_worker":
       return _multi_worker(len(gpus) * parts)
+    # A program may have split the CPU for a purpose of its own.
+    count = max(1, len(gpus)) * parts
+    if self.settings.distribution == "none" or count == 1:
+      return tf.distribute.get_strategy()
     kind = "GPU" if gpus else "CPU"
     names = [device.name for device in tf.config.list_logical_devices(kind)]
-    if self.settings.distribution == "none" or len(names) == 1:
-      return tf.distribute.get_strategy()
     logging.info("training on %d devices: %s", len(names), ", ".join(names))
     return tf.distribute.MirroredStrategy(names)
 
