@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import signal
 import socket
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests import forked
+from train_loop import ConfigError, loop
 from train_loop.workdir import metrics_file
 
 TIMES = metrics_file.TIME_FIELDS
@@ -114,3 +117,13 @@ def test_a_killed_host_is_named_and_nothing_hangs_under_xla(tmp_path):
   assert killed.returncode == -signal.SIGKILL
   assert outcome(left).startswith("HostLost: 127.0.0.1:")
   assert "(host 2 of 2) stopped answering" in outcome(left)
+
+
+@pytest.mark.parametrize("chiefs", [30, 40])
+def test_hosts_that_restored_other_steps_are_told(chiefs, tmp_path):
+  hosts = types.SimpleNamespace(of_chief=lambda step: chiefs, any=bool)
+  told = contextlib.nullcontext()
+  if chiefs != 40:
+    told = pytest.raises(ConfigError, match="step 40 and the first one 30")
+  with told:
+    loop._require_same_step(hosts, 40, tmp_path)
