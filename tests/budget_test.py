@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 
 import numpy as np
@@ -338,3 +339,28 @@ def test_a_budget_is_saved_with_the_run(tmp_path, monkeypatch):
   assert card["reached"] == 1.0
   assert card["minutes"] == pytest.approx(0.5, rel=0.1)
   assert final["learning_rate"] < 0.05
+
+
+def test_all_hosts_ask_one_another_equally_often(monkeypatch, tmp_path):
+  asked = {True: [], False: []}
+  for is_chief, calls in asked.items():
+    hosts = Hosts()
+    hosts.is_chief = is_chief
+    for name in ("any", "of_chief"):
+      monkeypatch.setattr(
+        hosts,
+        name,
+        lambda value, name=name, calls=calls: calls.append(name) or value,
+      )
+    ticks = itertools.count()
+    clock = types.SimpleNamespace(perf_counter=lambda ticks=ticks: next(ticks))
+    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(loop.distribution, "Hosts", lambda hosts=hosts: hosts)
+    train_and_evaluate(
+      tiny.model(),
+      tiny.dataset(),
+      tiny.dataset(100, seed=1),
+      tiny.config(max_minutes=2.0, steps_per_loop=3),
+      tmp_path / str(is_chief),
+    )
+  assert asked[True] == asked[False] != []

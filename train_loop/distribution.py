@@ -33,10 +33,9 @@ class Hosts:
   """
 
   def __init__(self) -> None:
-    self._strategy = tf.distribute.get_strategy()
     self.part = host()
     self.is_chief = self.part.index == 0
-    self._total = _make_total(self._strategy)
+    self._total = _make_total(tf.distribute.get_strategy())
 
   def any(self, condition: bool) -> bool:
     """Returns whether a condition holds on any host."""
@@ -69,31 +68,36 @@ def distributed(dataset: tf.data.Dataset) -> Any:
   if not tf.distribute.has_strategy():
     return dataset
   replicas = strategy.num_replicas_in_sync // host().count
-  sizes = {spec.shape[0] for spec in tf.nest.flatten(dataset.element_spec)}
-  (size,) = sizes
   if replicas > 1:
+    size = dataset.element_spec["label"].shape[0]
     dataset = dataset.rebatch(size // replicas, drop_remainder=True)
   return strategy.distribute_datasets_from_function(lambda context: dataset)
 
 
 def host() -> Part:
   """Returns which of the hosts this is, and how many there are."""
+  hosts = _addresses()
+  if not hosts:
+    return WHOLE
+  resolver = tf.distribute.get_strategy().cluster_resolver
+  this = (resolver.task_type, resolver.task_id)
+  return Part(list(hosts).index(this), len(hosts))
+
+
+def _addresses() -> dict[tuple[str, int], str]:
+  """Returns the address of each host by its task, in the order of the hosts.
+
+  There is none without a cluster.
+  """
   resolver = tf.distribute.get_strategy().cluster_resolver
   if resolver is None or not resolver.task_type:
-    return WHOLE
+    return {}
   cluster = tf.train.ClusterSpec(resolver.cluster_spec()).as_dict()
-  chiefs, workers = len(cluster.get("chief", ())), len(cluster["worker"])
-  first = 0 if resolver.task_type == "chief" else chiefs
-  return Part(first + resolver.task_id, chiefs + workers)
-
-
-def addresses() -> list[str]:
-  """Returns the address of each host, in their order; none if there is one."""
-  resolver = tf.distribute.get_strategy().cluster_resolver
-  if host().count == 1:
-    return []
-  cluster = tf.train.ClusterSpec(resolver.cluster_spec()).as_dict()
-  return [*cluster.get("chief", ()), *cluster["worker"]]
+  return {
+    (kind, number): address
+    for kind in ("chief", "worker")
+    for number, address in enumerate(cluster.get(kind, ()))
+  }
 
 
 @contextlib.contextmanager
@@ -129,15 +133,9 @@ def _lost(text: str) -> str:
   found = re.search(r"/job:(\w+)/replica:\d+/task:(\d+)", text)
   if not found:
     return "another host"
-  known = addresses()
-  workers_first = 0 if found[1] == "chief" else len(known) - _num_workers()
-  index = workers_first + int(found[2])
-  return f"{known[index]} (host {index + 1} of {len(known)})"
-
-
-def _num_workers() -> int:
-  resolver = tf.distribute.get_strategy().cluster_resolver
-  return len(tf.train.ClusterSpec(resolver.cluster_spec()).as_dict()["worker"])
+  hosts = _addresses()
+  task = (found[1], int(found[2]))
+  return f"{hosts[task]} (host {list(hosts).index(task) + 1} of {len(hosts)})"
 
 
 def _make_total(strategy: tf.distribute.Strategy) -> Callable[[float], float]:

@@ -235,9 +235,9 @@ def _restore_and_run(
     )
     with _leaving_workdir_free(workdir, saver):
       length = run.finish(evaluation_is_left=evaluation_is_left)
+  card |= length.for_card()  # With a budget all hosts read the first's clock.
   if hosts.is_chief:
     final = {**metrics_file.last_records(workdir), **length.ending()}
-    card |= length.for_card()
     run_card.write(workdir, {**card, "final": final, "finished": True})
   hosts.wait()
   return {**metrics_file.last_records(workdir), **length.ending()}

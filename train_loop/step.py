@@ -18,7 +18,7 @@ import tensorflow as tf
 import tricks
 from train_loop.config import TrainConfig
 from train_loop.state import TrainState
-from tricks.draws import Part
+from tricks.draws import part_of_replica
 from tricks.keras_compat import unconverted
 
 Batch = dict[str, tf.Tensor]
@@ -78,6 +78,7 @@ def train_step(
   if state.loss_scale is not None:
     gradients = state.loss_scale.unscale(gradients)
   norm = tf.linalg.global_norm(gradients)
+  # Once a step has ended the run, those left of the call change nothing.
   finite = tf.logical_and(tf.math.is_finite(norm), state.lost.goes_on())
   if config.optimizer.clip_global_norm:
     gradients, _ = tf.clip_by_global_norm(
@@ -124,22 +125,21 @@ def mixed_batch(
   images = tf.cast(batch["image"], tf.float32)
   targets = tf.one_hot(batch["label"], num_classes)
   targets = tricks.smooth_labels(targets, config.regularization.label_smoothing)
-  replica = tf.distribute.get_replica_context()
-  part = Part(replica.replica_id_in_sync_group, replica.num_replicas_in_sync)
-  draws: dict[str, Any] = {
-    "seed": tf.random.fold_in(
-      tf.stack([config.loop.seed, tf.cast(step, tf.int32)]), 0, alg="philox"
-    ),
-    "groups": partner_groups(config.loop.global_batch_size, part.count),
-    "part": part,
-  }
-  if config.regularization.mixup_alpha:
-    alpha = config.regularization.mixup_alpha
-    return tricks.mixup(images, targets, alpha=alpha, **draws)
-  if config.regularization.cutmix_alpha:
-    alpha = config.regularization.cutmix_alpha
-    return tricks.cutmix(images, targets, alpha=alpha, **draws)
-  return images, targets
+  mixup_alpha = config.regularization.mixup_alpha
+  cutmix_alpha = config.regularization.cutmix_alpha
+  if not (mixup_alpha or cutmix_alpha):
+    return images, targets
+  seed = tf.stack([config.loop.seed, tf.cast(step, tf.int32)])
+  part = part_of_replica()
+  return (tricks.mixup if mixup_alpha else tricks.cutmix)(
+    images,
+    targets,
+    alpha=mixup_alpha or cutmix_alpha,
+    # Replicas once drew by their number; now all draw as the first did.
+    seed=tf.random.fold_in(seed, 0, alg="philox"),
+    groups=partner_groups(config.loop.global_batch_size, part.count),
+    part=part,
+  )
 
 
 def partner_groups(global_batch_size: int, replicas: int) -> int:

@@ -35,6 +35,17 @@ class Part:
 WHOLE = Part()
 
 
+def part_of_replica() -> Part:
+  """Returns the part of the global batch that the replica in scope has.
+
+  Outside a replica the batch is whole.
+  """
+  replica = tf.distribute.get_replica_context()
+  if replica is None:
+    return WHOLE
+  return Part(replica.replica_id_in_sync_group, replica.num_replicas_in_sync)
+
+
 def random_permutation(
   size: tf.Tensor, seed: tf.Tensor, *, groups: int = 1, part: Part = WHOLE
 ) -> tf.Tensor:

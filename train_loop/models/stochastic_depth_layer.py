@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import tricks
-from tricks.draws import WHOLE, Part
+from tricks.draws import part_of_replica
 from tricks.keras_compat import unconverted
 from tricks.stochastic_depth import check_drop_probability
 
@@ -71,7 +71,7 @@ class StochasticDepth(tf.keras.layers.Layer):
       inputs,
       drop_probability=self.drop_probability,
       seed=tf.random.fold_in(key, 0, alg="philox"),
-      part=_part(),
+      part=part_of_replica(),
     )
 
   def compute_output_shape(
@@ -87,11 +87,3 @@ class StochasticDepth(tf.keras.layers.Layer):
       "drop_probability": self.drop_probability,
       "seed": self.seed,
     }
-
-
-def _part() -> Part:
-  """Returns which part of the global batch this replica has."""
-  replica = tf.distribute.get_replica_context()
-  if replica is None:  # Outside a replica: the batch is whole there.
-    return WHOLE
-  return Part(replica.replica_id_in_sync_group, replica.num_replicas_in_sync)
