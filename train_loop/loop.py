@@ -340,15 +340,15 @@ class Run:
     if evaluation_is_left and self._is_due(step, self.loop.eval_every_steps):
       self._evaluate(step)
       self.length.is_out_of_patience(step)
-    iterator = self._batches(step)
+    self._take_batches(step)
     while step < self.length.total_steps:
       before = step
       first_call = not self.run_steps
-      traced = self._call(iterator, step)
+      traced = self._call(step)
       step = self._step()
       if self.guard.went_back(self.length):
         step = self._step()
-        iterator = self._batches(step)
+        self._take_batches(step)
         self.length.go_back(step)
         self.reporter.go_back(step)
         continue
@@ -363,10 +363,12 @@ class Run:
   def _step(self) -> int:
     return int(self.state.step.numpy())
 
-  def _batches(self, step: int) -> Any:
-    return iter(distribution.distributed(self.batches_from(step)))
+  def _take_batches(self, step: int) -> None:
+    # Kept to the end of the run's life: on several devices closing it waits for
+    # TensorFlow's autotune thread, up to a minute, and results come first.
+    self._iterator = iter(distribution.distributed(self.batches_from(step)))
 
-  def _call(self, iterator: Any, step: int) -> bool:
+  def _call(self, step: int) -> bool:
     """Takes some steps; returns whether the step was traced for them."""
     count = self.pace.steps(self._next_stop(step) - step)
     size = self.length.image_size_at(step)
@@ -382,7 +384,7 @@ class Run:
     first = step + self.guard.order_offset
     steps = range(first, first + count)
     with self.pace.timed(count), input_failures(steps, self.config):
-      self.run_steps[size](iterator, tf.constant(count, tf.int64))
+      self.run_steps[size](self._iterator, tf.constant(count, tf.int64))
       self._step()  # Waits for the device.
     return traced
 
