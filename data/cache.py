@@ -132,7 +132,9 @@ def _on_disk(
   source: EncodedSource, examples: Iterator[tuple[bytes, int]], what: str
 ) -> EncodedSource:
   """Writes the examples into the user's cache, if they are not there yet."""
-  key = hashlib.sha256(f"1 {source.fingerprint()} {what}".encode()).hexdigest()
+  key = hashlib.sha256(
+    f"2 {source.fingerprint()} {source.place_and_time} {what}".encode()
+  ).hexdigest()
   folder = platformdirs.user_cache_dir(f"train_loop/images/{key[:32]}")
   if not os.path.isdir(folder):
     logging.info("writing %s, once", folder)

@@ -209,7 +209,7 @@ def image_dataset(
     DataError: there is no file, or a size or channels is out of range.
   """
   source = EncodedSource(
-    Files(tuple(paths)),
+    Files.of(paths),
     np.zeros(len(paths), np.int32),
     class_names=("",),
     name="inputs",

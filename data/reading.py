@@ -133,9 +133,18 @@ def make_read(examples: Examples) -> Read:
     return lambda index: tf.gather(contents, index)
   if isinstance(examples, Files):
     # In bytes, for a name need not be UTF-8.
-    names = [os.fsencode(path) for path in examples.paths]
-    paths = on_host(np.array(names, object))
-    return lambda index: tf.io.read_file(tf.gather(paths, index))
+    root, names = (
+      os.fsencode(examples.root),
+      on_host(np.array(examples.names, object)),
+    )
+    ends = on_host(np.append(0, examples.ends))
+
+    def read_file(index: tf.Tensor) -> tf.Tensor:
+      start, end = tf.gather(ends, index), tf.gather(ends, index + 1)
+      name = tf.strings.substr(names, start, end - start)
+      return tf.io.read_file(root + name)
+
+    return read_file
   shards = on_host(np.array(examples.shards, object))
   shard, offset = on_host(examples.shard), on_host(examples.offset)
   features = {examples.image_feature: tf.io.FixedLenFeature([], tf.string)}

@@ -169,7 +169,7 @@ def test_train_files_alone_are_split(tmp_path):
   output = records(tmp_path)
   for path in output.glob("validation*"):
     path.unlink()
-  with pytest.raises(DataError, match="validation_fraction must be 0 if"):
+  with pytest.raises(DataError, match="validation_fraction must be above 0"):
     tfrecord.load(str(output))
   train, validation = tfrecord.load(str(output), validation_fraction=0.25)
   assert (train.num_examples, validation.num_examples) == (18, 6)

@@ -65,6 +65,19 @@ def test_a_setting_that_an_older_build_did_not_have_was_at_its_default():
   run_card.require_same("runs/x", then, settings)
 
 
+def test_a_run_on_an_archive_evaluated_its_test_arrays(tmp_path):
+  card = json.loads((ROOT / "tests/golden_workdir/run_card.json").read_text())
+  for flags, split in (
+    ({"dataset": "npz"}, "test"),
+    ({"dataset": "npz", "eval_split": "auto"}, "auto"),
+    ({"dataset": "npz", "validation_fraction": 0.1}, None),
+    ({"dataset": "csv"}, None),
+  ):
+    card["flags"] = flags
+    (tmp_path / "run_card.json").write_text(json.dumps(card))
+    assert run_card.read(tmp_path)["flags"].get("eval_split") == split
+
+
 def test_the_old_spelling_of_an_addons_optimizer_is_read(tmp_path):
   card = json.loads((ROOT / "tests/golden_workdir/run_card.json").read_text())
   card["settings"]["optimizer"] = "tfa/LAMB"

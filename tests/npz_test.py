@@ -35,6 +35,22 @@ def test_the_names_of_keras_and_medmnist(tmp_path, names):
   assert (test.num_examples, test.class_names) == (2, ("0", "1"))
 
 
+def test_validation_arrays_are_evaluated_and_test_arrays_on_demand(tmp_path):
+  path = str(tmp_path / "pathmnist.npz")
+  np.savez(
+    path,
+    **{
+      f"{split}_{what}": values[:count]
+      for split, count in (("train", 10), ("val", 4), ("test", 3))
+      for what, values in (("images", IMAGES), ("labels", LABELS[:, None]))
+    },
+  )
+  assert npz.load(path)[1].num_examples == 4
+  assert npz.load(path, eval_split="test")[1].num_examples == 3
+  with pytest.raises(DataError, match="validation_fraction must be 0 if"):
+    npz.load(path, validation_fraction=0.5)
+
+
 def test_one_part_is_split(tmp_path):
   path = str(tmp_path / "a.npz")
   np.savez_compressed(path, images=IMAGES, labels=LABELS)

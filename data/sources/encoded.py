@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Sequence
 from typing import Union
 
@@ -30,26 +31,81 @@ IMAGENET_STD = (58.393, 57.12, 57.375)
 _LUMA = (0.299, 0.587, 0.114)
 
 
-@dataclasses.dataclass(frozen=True)
+def printable(path: str) -> str:
+  """Returns a path for a message of one line, though it may be no UTF-8.
+
+  >>> printable("a/caf\\udce9.jpg")
+  'a/caf\\\\udce9.jpg'
+  """
+  return path if path.isprintable() else repr(path)[1:-1]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Files:
   """Examples that are a file each.
 
+  Their names lie one after another in one string of bytes, for a million Python
+  strings would take four times as much memory.
+
   Attributes:
-    paths: one per example.
+    root: what each path begins with; "" or a folder with a separator.
+    names: the rest of all paths, as the file system has them.
+    ends: [examples] int64, the byte after each name's last.
   """
 
-  paths: tuple[str, ...]
+  root: str
+  names: bytes
+  ends: np.ndarray
+
+  @classmethod
+  def of(cls, paths: Sequence[str], root: str = "") -> Files:
+    """Returns the examples at paths.
+
+    Args:
+      paths: one per example, relative to root unless they are absolute.
+      root: a folder; "" is the current one.
+    """
+    start = os.path.join(root, "") if root else ""
+    if any(path[:1] == os.sep for path in paths):
+      paths, start = [os.path.join(root, path) for path in paths], ""
+    names = [os.fsencode(path) for path in paths]
+    ends = np.cumsum([len(name) for name in names], dtype=np.int64)
+    return cls(start, b"".join(names), ends)
 
   def __len__(self) -> int:
-    return len(self.paths)
+    return len(self.ends)
+
+  @property
+  def paths(self) -> tuple[str, ...]:
+    """The paths of all files, one per example."""
+    return tuple(self.path(index) for index in range(len(self)))
 
   def take(self, indices: np.ndarray) -> Files:
     """Returns the examples at `indices`, in that order."""
-    return Files(tuple(self.paths[index] for index in indices))
+    names = [self._name(index) for index in indices]
+    ends = np.cumsum([len(name) for name in names], dtype=np.int64)
+    return Files(self.root, b"".join(names), ends)
+
+  def path(self, index: int) -> str:
+    """Returns the path of an example's file, which need not be UTF-8."""
+    return self.root + os.fsdecode(self._name(index))
 
   def place(self, index: int) -> str:
     """Returns the place of an example, for a message."""
-    return self.paths[index]
+    return printable(self.path(index))
+
+  def read(self, index: int) -> bytes:
+    """Returns an example's bytes.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    with open(self.path(index), "rb") as file:
+      return file.read()
+
+  def _name(self, index: int) -> bytes:
+    start = self.ends[index - 1] if index else 0
+    return self.names[start : self.ends[index]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,6 +184,9 @@ class EncodedSource(LabelledImages):
     channels: 1 (gray) or 3 (red, green, blue), whatever the files hold.
     content: a hash that identifies the images, by their names and sizes.
     num_bytes: the size of all encoded images, as far as it is known.
+    place_and_time: a hash of where the files lie and when they changed, for a
+      cache of them; the same as long as nobody writes them.
+    notes: what was understood and left out in reading, a line each.
 
   Raises:
     DataError: the attributes do not fit each other.
@@ -140,6 +199,8 @@ class EncodedSource(LabelledImages):
   channels: int = 3
   content: str = ""
   num_bytes: int = 0
+  place_and_time: str = ""
+  notes: tuple[str, ...] = ()
 
   def __post_init__(self) -> None:
     if not len(self.labels):
@@ -191,6 +252,7 @@ class EncodedSource(LabelledImages):
       examples=self.examples.take(indices),
       labels=np.ascontiguousarray(self.labels[indices]),
       content=f"{self.content}[{chosen}]",
+      place_and_time=f"{self.place_and_time}[{chosen}]",
       num_bytes=self.num_bytes * len(indices) // self.num_examples,
     )
 

@@ -1,15 +1,18 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A source of image files, from a list of paths with labels.
+"""Image files: found below folders, and a source of them.
 
-No file is opened for it, so that a million files take seconds.
+No file is opened for either, so that a million files take seconds.
 """
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import hashlib
 import itertools
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from concurrent import futures
@@ -17,66 +20,156 @@ from concurrent import futures
 import numpy as np
 
 from data.errors import DataError
-from data.sources.encoded import EncodedSource, Files
+from data.sources.encoded import EncodedSource, Files, printable
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+# Files and folders that systems leave behind, besides those that begin with a
+# dot; in lower case.
+_LEFT_BEHIND = (
+  "__macosx",
+  "thumbs.db",
+  "desktop.ini",
+  "lost+found",
+  "$recycle.bin",
+  "system volume information",
+  "@eadir",
+)
 _THREADS = 16
 _CHUNK = 1000
 # A file system that takes longer to give a file's size is a network's.
 _LOCAL_SECONDS = 1e-4
+# What stands for the size of a file that has none.
+_EMPTY, _MISSING, _NO_FILE = 0, -1, -2
+_PROBLEMS = {
+  _EMPTY: "is empty",
+  _MISSING: "is missing",
+  _NO_FILE: "is no file",
+}
 
 
-def from_files(
-  paths: Sequence[str],
-  labels: np.ndarray,
-  class_names: Sequence[str],
-  *,
-  root: str,
-  name: str,
-  channels: int,
-) -> EncodedSource:
-  """Makes a source of image files.
+@dataclasses.dataclass
+class Found:
+  """The images below some folders, and what was left out there.
+
+  Attributes:
+    paths: of the images below each folder, sorted; relative to the root.
+    hidden: files and folders that are hidden, or left behind by a system.
+    others: files without an image's ending.
+    links: links to folders that are read already, or lie above.
+  """
+
+  paths: list[list[str]]
+  hidden: list[str] = dataclasses.field(default_factory=list)
+  others: list[str] = dataclasses.field(default_factory=list)
+  links: list[str] = dataclasses.field(default_factory=list)
+
+  def notes(self, root: str) -> tuple[str, ...]:
+    """Returns a line on what was left out below the root, or none."""
+    kinds = (
+      ("hidden", self.hidden),
+      ("without an image's ending", self.others),
+      ("links to folders that are read already", self.links),
+    )
+    counts = [
+      f"{len(found)} {kind} ({printable(min(found))})"
+      for kind, found in kinds
+      if found
+    ]
+    return (f"{root}: left out {', '.join(counts)}",) if counts else ()
+
+  def why_empty(self, folder: str) -> str:
+    """Returns words for an error if a folder is a link that was left out."""
+    return (
+      ", for it is a link to a folder that is read already,"
+      if folder in self.links
+      else ""
+    )
+
+
+def is_hidden(name: str) -> bool:
+  """Returns whether a file or folder is hidden, or left behind by a system.
+
+  >>> is_hidden(".ipynb_checkpoints"), is_hidden("Thumbs.db"), is_hidden("cat")
+  (True, True, False)
+  """
+  return name.startswith(".") or name.lower() in _LEFT_BEHIND
+
+
+def folders(*parts: str) -> list[str]:
+  """Returns the names of the folders in a folder, sorted, but hidden ones.
 
   Args:
-    paths: of the files, relative to root.
-    labels: [files] int32, in [0, len(class_names)).
-    class_names: one name per class.
-    root: the folder that the paths start from.
-    name: the data set's name, for messages.
-    channels: 1 or 3.
-
-  Returns:
-    The source. Its fingerprint depends on the files' sizes and on their paths
-    below root, so it is the same wherever the folder lies.
+    *parts: of its path.
 
   Raises:
-    DataError: a file is missing or empty.
+    DataError: the folder cannot be read.
   """
-  start = os.path.join(root, "")
-  # os.path.join, a million times, would be a second.
-  full = [
-    os.path.join(root, p) if p[:1] == os.sep else start + p for p in paths
-  ]
-  digest = hashlib.sha256()
-  num_bytes = 0
-  for path, label, size in zip(paths, labels, _all_sizes(full)):
-    if not size:
-      problem = "is missing" if size is None else "is empty"
-      raise DataError(
-        f"image {os.path.join(root, path)} of class {class_names[label]}"
-        f" {problem}: replace it, or take it out"
+  path = os.path.join(*parts)
+  try:
+    with os.scandir(path) as entries:
+      return sorted(
+        entry.name
+        for entry in entries
+        if not is_hidden(entry.name) and entry.is_dir()
       )
-    num_bytes += size
-    digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
-  return EncodedSource(
-    examples=Files(tuple(full)),
-    labels=np.asarray(labels, np.int32),
-    class_names=tuple(class_names),
-    name=name,
-    channels=channels,
-    content=digest.hexdigest(),
-    num_bytes=num_bytes,
-  )
+  except OSError as error:
+    raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def find(root: str, tops: Sequence[str]) -> Found:
+  """Finds the images below folders, each real folder once.
+
+  Links are followed last, so that a folder's images count where it lies.
+
+  Args:
+    root: a folder.
+    tops: folders in it; "" is the root itself.
+
+  Returns:
+    What was found below each of them.
+
+  Raises:
+    DataError: a folder cannot be read.
+  """
+  found = Found([[] for _ in tops])
+  real_root = os.path.realpath(root)
+  above = [real_root] if "" not in tops else []
+  while os.path.dirname(real_root) != real_root:
+    real_root = os.path.dirname(real_root)
+    above.append(real_root)
+  seen = set(above)
+  real: list[tuple[int, str]] = []
+  links: collections.deque[tuple[int, str]] = collections.deque()
+  for number, top in enumerate(tops):
+    is_link = bool(top) and os.path.islink(os.path.join(root, top))
+    (links if is_link else real).append((number, top))
+  while real or links:
+    number, folder = real.pop() if real else links.popleft()
+    path = os.path.realpath(os.path.join(root, folder))
+    if path in seen:
+      found.links.append(folder)
+      continue
+    seen.add(path)
+    start = f"{folder}{os.sep}" if folder else ""
+    try:
+      with os.scandir(path) as entries:
+        for entry in entries:
+          inner = f"{start}{entry.name}"  # os.path.join is slow.
+          if is_hidden(entry.name):
+            found.hidden.append(inner)
+          elif entry.is_dir():
+            (links if entry.is_symlink() else real).append((number, inner))
+          elif entry.name.lower().endswith(EXTENSIONS):
+            found.paths[number].append(inner)
+          else:
+            found.others.append(inner)
+    except OSError as error:
+      raise DataError(
+        f"{os.path.join(root, folder)} cannot be read: {error.strerror}"
+      ) from error
+  for paths in found.paths:
+    paths.sort()
+  return found
 
 
 def find_images(folder: str) -> list[str]:
@@ -91,51 +184,98 @@ def find_images(folder: str) -> list[str]:
   Raises:
     DataError: a folder cannot be read.
   """
-
-  def refuse(error: OSError) -> None:
-    raise DataError(f"{error.filename} cannot be read: {error.strerror}")
-
-  found, seen = [], {os.path.realpath(folder)}
-  for top, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-    visible = sorted(name for name in folders if not name.startswith("."))
-    folders.clear()
-    for name in visible:
-      real = os.path.realpath(os.path.join(top, name))
-      if real not in seen:
-        seen.add(real)
-        folders.append(name)
-    found += [
-      os.path.join(top, file)
-      for file in files
-      if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
-    ]
-  return sorted(found)
+  (paths,) = find(folder, [""]).paths
+  return [os.path.join(folder, path) for path in paths]
 
 
-def _all_sizes(paths: list[str]) -> Iterator[int | None]:
-  """Yields the files' sizes, and None for each that is missing.
+def from_files(
+  paths: Sequence[str],
+  labels: np.ndarray,
+  class_names: Sequence[str],
+  *,
+  root: str,
+  name: str,
+  channels: int,
+  notes: tuple[str, ...] = (),
+) -> EncodedSource:
+  """Makes a source of image files.
+
+  Args:
+    paths: of the files, relative to root.
+    labels: [files] int32, in [0, len(class_names)).
+    class_names: one name per class.
+    root: the folder that the paths start from.
+    name: the data set's name, for messages.
+    channels: 1 or 3.
+    notes: on what was read and left out.
+
+  Returns:
+    The source. Its fingerprint depends on the files' sizes and on their paths
+    below root, so it is the same wherever the folder lies.
+
+  Raises:
+    DataError: a file is missing, empty, or none.
+  """
+  start = os.path.join(root, "")
+  # os.path.join, a million times, would be a second.
+  full = [
+    os.path.join(root, p) if p[:1] == os.sep else start + p for p in paths
+  ]
+  digest = hashlib.sha256()
+  place = hashlib.sha256(
+    os.path.abspath(root).encode("utf-8", "surrogateescape")
+  )
+  num_bytes = 0
+  for path, label, (size, changed) in zip(paths, labels, _all_stats(full)):
+    if size <= 0:
+      raise DataError(
+        f"image {printable(os.path.join(root, path))} of class"
+        f" {class_names[label]} {_PROBLEMS[size]}: replace it, or take it out"
+      )
+    num_bytes += size
+    line = f"{path}\0{size}\n".encode("utf-8", "surrogateescape")
+    digest.update(line)
+    place.update(b"%d %b" % (changed, line))
+  return EncodedSource(
+    examples=Files.of(paths, root),
+    labels=np.asarray(labels, np.int32),
+    class_names=tuple(class_names),
+    name=name,
+    channels=channels,
+    content=digest.hexdigest(),
+    num_bytes=num_bytes,
+    notes=notes,
+    place_and_time=place.hexdigest(),
+  )
+
+
+def _all_stats(paths: list[str]) -> Iterator[tuple[int, int]]:
+  """Yields what `_stats` returns of all files.
 
   Many threads ask a network's file system at once, to wait together. On a local
   one they would hinder each other and take three times as long.
   """
   start = time.perf_counter()
-  first = _sizes(paths[:_CHUNK])
+  first = _stats(paths[:_CHUNK])
   local = time.perf_counter() - start < _LOCAL_SECONDS * len(first)
   yield from first
   chunks = (paths[i : i + _CHUNK] for i in range(_CHUNK, len(paths), _CHUNK))
   if local:
-    yield from itertools.chain.from_iterable(map(_sizes, chunks))
+    yield from itertools.chain.from_iterable(map(_stats, chunks))
     return
   with futures.ThreadPoolExecutor(_THREADS) as pool:
-    yield from itertools.chain.from_iterable(pool.map(_sizes, chunks))
+    yield from itertools.chain.from_iterable(pool.map(_stats, chunks))
 
 
-def _sizes(paths: list[str]) -> list[int | None]:
-  """Returns the files' sizes, and None for each that is missing."""
-  sizes: list[int | None] = []
+def _stats(paths: list[str]) -> list[tuple[int, int]]:
+  """Returns each file's size, or a key of _PROBLEMS; and when it changed."""
+  found: list[tuple[int, int]] = []
   for path in paths:
     try:
-      sizes.append(os.stat(path).st_size)
-    except OSError:
-      sizes.append(None)
-  return sizes
+      status = os.stat(path)
+    except (OSError, ValueError):
+      found.append((_MISSING, 0))
+      continue
+    is_file = stat.S_ISREG(status.st_mode)
+    found.append((status.st_size if is_file else _NO_FILE, status.st_mtime_ns))
+  return found

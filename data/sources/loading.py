@@ -5,22 +5,24 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from data.errors import DataError
 from data.fields import check, setting
-from data.names import DATASETS
+from data.names import DATASETS, EVAL_SPLITS
 from data.sources.encoded import AnySource
 
 # The options that each data set uses; the others must be left out.
-_FILES = ("data_dir", "validation_fraction", "image_channels")
+_FILES = ("data_dir", "validation_fraction", "image_channels", "eval_split")
 _USED = {
   "fashion_mnist": ("data_dir",),
   "digits": (),
   "synthetic": (),
   "image_folder": _FILES,
-  "csv": (*_FILES, "labels"),
+  "csv": (*_FILES[:-1], "labels"),
   "tfrecord": (*_FILES, "label_offset"),
-  "npz": ("data_dir", "validation_fraction"),
+  "npz": ("data_dir", "validation_fraction", "eval_split"),
   "tfds": _FILES,
 }
 
@@ -65,6 +67,13 @@ class SourceOptions:
     high=1.0,
     open_high=True,
   )
+  eval_split: str = setting(
+    "auto",
+    "Which split of the data is evaluated, if they have two for that: "
+    "validation, test, or auto, which is validation if there is one. Mode eval "
+    "may take another one than the run.",
+    choices=EVAL_SPLITS,
+  )
   image_channels: int = setting(
     3, "What encoded images become: 1 is gray, 3 is RGB.", low=1, high=3
   )
@@ -85,11 +94,15 @@ class SourceOptions:
         )
 
 
-def load(options: SourceOptions) -> tuple[AnySource, AnySource]:
+def load(
+  options: SourceOptions, class_names: Sequence[str] | None = None
+) -> tuple[AnySource, AnySource]:
   """Loads a data set by its name.
 
   Args:
     options: the name, and how it is loaded.
+    class_names: those of a run, whose order an image folder's classes keep if
+      they are the same.
 
   Returns:
     The training source and the test source.
@@ -99,7 +112,11 @@ def load(options: SourceOptions) -> tuple[AnySource, AnySource]:
   """
   kind, _, name = options.dataset.partition(":")
   data_dir = options.data_dir
-  held_out, channels = options.validation_fraction, options.image_channels
+  channels = options.image_channels
+  split: dict[str, Any] = {
+    "validation_fraction": options.validation_fraction,
+    "eval_split": options.eval_split,
+  }
   if kind == "fashion_mnist":
     from data.sources import fashion_mnist
 
@@ -116,13 +133,16 @@ def load(options: SourceOptions) -> tuple[AnySource, AnySource]:
     from data.sources import image_folder
 
     return image_folder.load(
-      data_dir, validation_fraction=held_out, channels=channels
+      data_dir, channels=channels, class_names=class_names, **split
     )
   if kind == "csv":
     from data.sources import csv_table
 
     return csv_table.load(
-      data_dir, options.labels, validation_fraction=held_out, channels=channels
+      data_dir,
+      options.labels,
+      validation_fraction=options.validation_fraction,
+      channels=channels,
     )
   if kind == "tfrecord":
     from data.sources import tfrecord
@@ -130,15 +150,13 @@ def load(options: SourceOptions) -> tuple[AnySource, AnySource]:
     return tfrecord.load(
       data_dir,
       label_offset=options.label_offset,
-      validation_fraction=held_out,
       channels=channels,
+      **split,
     )
   if kind == "npz":
     from data.sources import npz
 
-    return npz.load(data_dir, validation_fraction=held_out)
+    return npz.load(data_dir, **split)
   from data.sources import tfds
 
-  return tfds.load(
-    name, data_dir, validation_fraction=held_out, channels=channels
-  )
+  return tfds.load(name, data_dir, channels=channels, **split)

@@ -3,8 +3,9 @@
 """A NumPy archive of images and labels.
 
 The arrays may be called as Keras calls them (`x_train`, `y_train`, `x_test`,
-`y_test`), as MedMNIST does (`train_images`, `train_labels`, `test_images`,
-`test_labels`), or `images` and `labels`, a part of which is held out.
+`y_test`; and `x_val`, `y_val`), as MedMNIST does (`train_images`,
+`train_labels`, `val_images`, `val_labels`, `test_images`, `test_labels`), or
+`images` and `labels`, a part of which is held out.
 """
 
 from __future__ import annotations
@@ -16,29 +17,42 @@ import zlib
 import numpy as np
 
 from data.errors import DataError
-from data.sources import arrays
+from data.sources import arrays, splits
 from data.sources.idx import DEFLATE_RATIO, require_free_memory
 from data.sources.source import Source
 
-_PAIRS = (
-  ("x_train", "y_train", "x_test", "y_test"),
-  ("train_images", "train_labels", "test_images", "test_labels"),
+# The names of the images and the labels of each split.
+_SPLITS: tuple[dict[str, tuple[str, str]], ...] = (
+  {
+    splits.TRAIN: ("x_train", "y_train"),
+    splits.VALIDATION: ("x_val", "y_val"),
+    splits.TEST: ("x_test", "y_test"),
+  },
+  {
+    splits.TRAIN: ("train_images", "train_labels"),
+    splits.VALIDATION: ("val_images", "val_labels"),
+    splits.TEST: ("test_images", "test_labels"),
+  },
 )
 _WHOLE = ("images", "labels")
 
 
 def load(
-  path: str, *, validation_fraction: float = 0.0
+  path: str,
+  *,
+  validation_fraction: float = 0.0,
+  eval_split: str = splits.AUTO,
 ) -> tuple[Source, Source]:
   """Loads a NumPy archive, and refuses pickled objects without reading them.
 
   Args:
     path: the .npz file.
     validation_fraction: part of `images` that is held out for evaluation,
-      equally from each class; 0 if the archive has test arrays.
+      equally from each class; 0 if the archive has arrays for that.
+    eval_split: see `splits.to_evaluate`.
 
   Returns:
-    The training source and the test source.
+    The training source and the source to evaluate.
 
   Raises:
     DataError: names the file and its fault.
@@ -48,26 +62,36 @@ def load(
   if not os.path.isfile(path):
     raise DataError(f"data_dir must be an .npz file, got {path!r}")
   found = read_arrays(path)
-  for names in _PAIRS:
-    if set(names) <= set(found):
-      if validation_fraction:
-        raise DataError(
-          f"validation_fraction must be 0 if {path} has {names[2]}, got"
-          f" {validation_fraction}"
-        )
-      return _pair([found[name] for name in names])
-  if not set(_WHOLE) <= set(found):
-    known = "; ".join(", ".join(names) for names in (*_PAIRS, _WHOLE))
-    raise DataError(
-      f"{path} must hold the arrays {known}, got"
-      f" {', '.join(sorted(found)) or 'none'}"
-    )
-  if not validation_fraction:
-    raise DataError(
-      f"validation_fraction must be above 0 if {path} has no test arrays"
-    )
-  whole = arrays.from_arrays(found["images"], found["labels"], name="npz")
-  return whole.split(validation_fraction)
+  for spelling in _SPLITS:
+    parts = {
+      split: (found[names[0]], found[names[1]])
+      for split, names in spelling.items()
+      if set(names) <= set(found)
+    }
+    if splits.TRAIN in parts:
+      break
+  else:
+    if not set(_WHOLE) <= set(found):
+      known = [names for each in _SPLITS for names in each.values()]
+      listed = "; ".join(", ".join(names) for names in (*known, _WHOLE))
+      raise DataError(
+        f"{path} must hold the arrays {listed}, got"
+        f" {', '.join(sorted(found)) or 'none'}"
+      )
+    parts = {splits.TRAIN: (found["images"], found["labels"])}
+  train = arrays.from_arrays(*parts.pop(splits.TRAIN), name="npz")
+  chosen = splits.to_evaluate(
+    tuple(parts),
+    path,
+    eval_split=eval_split,
+    validation_fraction=validation_fraction,
+  )
+  whole = train
+  if validation_fraction:
+    train, held_out = whole.split(validation_fraction)
+    if chosen is None:
+      return train, held_out
+  return train, _of_same_kind(parts[chosen or ""], whole)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -125,15 +149,16 @@ def _check_sizes(path: str | os.PathLike[str]) -> None:
         )
 
 
-def _pair(found: list[np.ndarray]) -> tuple[Source, Source]:
-  images, labels, test_images, test_labels = found
-  train = arrays.from_arrays(images, labels, name="npz")
-  test = arrays.from_arrays(
-    test_images, test_labels, class_names=train.class_names, name="npz"
+def _of_same_kind(
+  images_and_labels: tuple[np.ndarray, np.ndarray], train: Source
+) -> Source:
+  """Returns the source to evaluate, of the training images' shape."""
+  held_out = arrays.from_arrays(
+    *images_and_labels, class_names=train.class_names, name="npz"
   )
-  if train.image_shape != test.image_shape:
+  if train.image_shape != held_out.image_shape:
     raise DataError(
       f"images of npz must have one shape, got {train.image_shape} for training"
-      f" and {test.image_shape} for testing"
+      f" and {held_out.image_shape} for evaluation"
     )
-  return train, test
+  return held_out

@@ -11,10 +11,8 @@ from typing import Any
 
 from data.errors import DataError
 from data.names import TRAIN
-from data.sources import record_index, tfrecord
+from data.sources import record_index, splits, tfrecord
 from data.sources.encoded import EncodedSource
-
-_VALIDATION = ("validation", "test")
 
 
 def load(
@@ -23,6 +21,7 @@ def load(
   *,
   validation_fraction: float = 0.0,
   channels: int = 3,
+  eval_split: str = splits.AUTO,
 ) -> tuple[EncodedSource, EncodedSource]:
   """Loads a data set, and downloads and prepares it if that is not done yet.
 
@@ -33,6 +32,7 @@ def load(
       evaluation, equally from each class; 0 if there is a split validation or
       test.
     channels: 1 (gray) or 3 (RGB), which all images are converted to.
+    eval_split: see `splits.to_evaluate`; a fraction leaves all splits out.
 
   Returns:
     The training source and the validation source.
@@ -54,21 +54,25 @@ def load(
   except Exception as error:  # Whatever the data set's own code raises.
     first = str(error).strip().partition("\n")[0]
     raise DataError(f"tfds:{name} cannot be loaded: {first}") from error
-  splits = builder.info.splits
-  if TRAIN not in splits:
+  there = builder.info.splits
+  if TRAIN not in there:
     raise DataError(
-      f"tfds:{name} must have a split train, got {', '.join(splits)}"
+      f"tfds:{name} must have a split train, got {', '.join(there)}"
     )
   train = _source(builder, TRAIN, channels)
-  parts = [part for part in _VALIDATION if part in splits]
+  found = [part for part in (splits.VALIDATION, splits.TEST) if part in there]
+  chosen = splits.to_evaluate(
+    # With a fraction a split of its own never counted, and is named if wanted.
+    [part for part in found if not validation_fraction or part == eval_split],
+    f"tfds:{name}",
+    eval_split=eval_split,
+    validation_fraction=validation_fraction,
+  )
   if validation_fraction:
-    return train.split(validation_fraction)
-  if not parts:
-    raise DataError(
-      f"validation_fraction must be above 0 if tfds:{name} has no split"
-      f" {' or '.join(_VALIDATION)}"
-    )
-  return train, _source(builder, parts[0], channels)
+    train, held_out = train.split(validation_fraction)
+    if chosen is None:
+      return train, held_out
+  return train, _source(builder, chosen or "", channels)
 
 
 def _source(builder: Any, split: str, channels: int) -> EncodedSource:

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from data.errors import DataError
-from data.names import TRAIN, VALIDATION
-from data.sources import record_index
+from data.names import TRAIN, VALIDATION, split_of
+from data.sources import record_index, splits
 from data.sources.encoded import EncodedSource, Records
 from data.sources.record_index import Index
 from data.sources.source import require_folder
@@ -38,6 +38,7 @@ def load(
   label_offset: int = 0,
   validation_fraction: float = 0.0,
   channels: int = 3,
+  eval_split: str = splits.AUTO,
 ) -> tuple[EncodedSource, EncodedSource]:
   """Loads a folder of TFRecord files.
 
@@ -47,6 +48,7 @@ def load(
     validation_fraction: part of the training examples that is held out for
       evaluation, equally from each class; 0 if there are files for that.
     channels: 1 (gray) or 3 (RGB), which all images are converted to.
+    eval_split: see `splits.to_evaluate`.
 
   Returns:
     The training source and the validation source.
@@ -60,19 +62,24 @@ def load(
     raise DataError(f"{data_dir} has no file train-00000-of-...")
   names = read_class_names(os.path.join(data_dir, CLASS_NAMES_FILE))
   train = _source(data_dir, TRAIN, train_shards, names, label_offset, channels)
-  parts = [part for part in VALIDATION if find_shards(data_dir, part)]
-  if bool(parts) == bool(validation_fraction):
-    raise DataError(
-      f"validation_fraction must be 0 if {data_dir} has files for evaluation"
-      f" ({', '.join(VALIDATION)}), and above 0 if it has none, got"
-      f" {validation_fraction}"
-    )
-  if validation_fraction:
-    return train.split(validation_fraction)
-  shards = find_shards(data_dir, parts[0])
-  return train, _source(
-    data_dir, parts[0], shards, train.class_names, label_offset, channels
+  found: dict[str, tuple[str, list[str]]] = {}
+  for part in VALIDATION:
+    shards = find_shards(data_dir, part)
+    if shards:
+      found.setdefault(split_of(part) or "", (part, shards))
+  chosen = splits.to_evaluate(
+    tuple(found),
+    data_dir,
+    eval_split=eval_split,
+    validation_fraction=validation_fraction,
   )
+  names = train.class_names
+  if validation_fraction:
+    train, held_out = train.split(validation_fraction)
+    if chosen is None:
+      return train, held_out
+  part, shards = found[chosen or ""]
+  return train, _source(data_dir, part, shards, names, label_offset, channels)
 
 
 def find_shards(folder: str, part: str) -> list[str]:
@@ -183,7 +190,17 @@ def from_index(
     channels=channels,
     content=content.hexdigest(),
     num_bytes=int(index.sizes.sum()),
+    place_and_time=_place_and_time(shards),
   )
+
+
+def _place_and_time(shards: Sequence[str]) -> str:
+  """Returns a hash of where files lie, and of when they changed."""
+  digest = hashlib.sha256()
+  for shard in shards:
+    line = f"{os.path.abspath(shard)} {os.stat(shard).st_mtime_ns}\n"
+    digest.update(line.encode("utf-8", "surrogateescape"))
+  return digest.hexdigest()
 
 
 def _source(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from train_loop.models import names as model_names
 from train_loop.models import pretrained
 from train_loop.preflight import batch_sizes, trial_cache, trials
 from train_loop.preflight import choose as preflight
+from train_loop.workdir import run_card
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -164,6 +166,7 @@ def plan(
   *,
   network: dict[str, Any] | None = None,
   with_weights: bool = True,
+  class_names: Sequence[str] | None = None,
 ) -> Plan:
   """Checks all flags and finds all files, without TensorFlow.
 
@@ -172,6 +175,8 @@ def plan(
     network: that of the run which goes on, if there is one.
     with_weights: whether the network starts from those that --weights names; it
       has no use of them if a checkpoint is restored.
+    class_names: of the run which goes on, whose order they keep; None is that
+      of the run which gives the weights or is the teacher, if one does.
 
   Raises:
     ConfigError: a flag is out of range, or two do not fit each other.
@@ -187,7 +192,8 @@ def plan(
   devices.hide_gpus()
   # Once for errors that need no data, which may take a while to load.
   config_lib.config_from_flags(values, examples_per_epoch=10**6)
-  inputs = make_inputs(values)
+  class_names = class_names or _known_classes(model, source)
+  inputs = make_inputs(values, load_sources(values, class_names))
   config = config_lib.config_from_flags(
     values, examples_per_epoch=inputs.train.num_examples
   )
@@ -243,9 +249,27 @@ def _require_image_shapes(
     model_names.require_image_shape(model, (None, None, channels))
 
 
-def load_sources(values: Values) -> Sources:
-  """Loads the data that the flags name: to train on, and to evaluate."""
-  return data.load(group(data.SourceOptions, values))
+def _known_classes(
+  model: ModelConfig, source: pretrained.Source | None
+) -> Sequence[str] | None:
+  """Returns the classes of the run that weights or teacher are of, if any."""
+  if source is not None and source.class_names:
+    return source.class_names
+  if model.teacher and os.path.isdir(model.teacher):
+    return run_card.class_names(run_card.read(model.teacher) or {})
+  return None
+
+
+def load_sources(
+  values: Values, class_names: Sequence[str] | None = None
+) -> Sources:
+  """Loads the data that the flags name: to train on, and to evaluate.
+
+  Args:
+    values: the flags' values.
+    class_names: see `data.load`.
+  """
+  return data.load(group(data.SourceOptions, values), class_names)
 
 
 def make_inputs(values: Values, sources: Sources | None = None) -> data.Inputs:

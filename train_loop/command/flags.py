@@ -91,7 +91,7 @@ _OF_A_START = (
   *(field.name for field in dataclasses.fields(PredictSettings)),
 )
 # Flags that modes eval and predict may change: no training depends on them.
-EVAL_FLAGS = ("flip_tta",)
+EVAL_FLAGS = ("flip_tta", "eval_split")
 
 Settings = TypeVar("Settings")
 

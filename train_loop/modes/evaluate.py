@@ -8,6 +8,7 @@ all its images, unless it has a part for evaluation as the run's data have.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import data
@@ -38,8 +39,8 @@ def run(values: flags.Values) -> int:
   other_data = bool(values["data_dir"].present)
   trained_model.adopt_flags(card, values)
   config, choice = compose.as_evaluated(card, values)
-  validation = _validation(values, card, other_data=other_data)
   names = run_card.class_names(card)
+  validation = _validation(values, card, names, other_data=other_data)
   if names:
     validation = with_classes(validation, names)
   inputs = compose.make_inputs(values, (validation, validation))
@@ -64,16 +65,21 @@ def run(values: flags.Values) -> int:
 
 
 def _validation(
-  values: flags.Values, card: dict[str, Any], *, other_data: bool
+  values: flags.Values,
+  card: dict[str, Any],
+  names: Sequence[str] | None,
+  *,
+  other_data: bool,
 ) -> data.AnySource:
   """Returns the data to evaluate.
 
   A folder may be the run's own, moved: then the part that was held out counts.
   """
-  if not other_data or values.dataset != "image_folder":
-    return compose.load_sources(values)[1]
+  names_split = values["eval_split"].present
+  if not other_data or names_split or values.dataset != "image_folder":
+    return compose.load_sources(values, names)[1]
   try:
-    _, validation = compose.load_sources(values)
+    _, validation = compose.load_sources(values, names)
   except data.DataError as error:
     try:
       return _whole(values)

@@ -93,6 +93,7 @@ def _plan_and_train(values: flags.Values) -> int:
   planned = compose.plan(
     values,
     network=card.get("network"),
+    class_names=run_card.class_names(card),
     # A run that has a checkpoint need not start from other weights again.
     with_weights=not checkpoint_files.steps(
       pathlib.Path(workdir, checkpoint_files.DIRECTORY)

@@ -141,7 +141,14 @@ def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
   for saved in (card["settings"], card.get("flags", {})):
     if "optimizer" in saved:
       saved["optimizer"] = _spelled_anew(saved["optimizer"])
+  _name_split_of_npz(card.get("flags", {}))
   return card
+
+
+def _name_split_of_npz(flags: dict[str, Any]) -> None:
+  """Adds to an older card's flags what was evaluated: the test arrays."""
+  if flags.get("dataset") == "npz" and not flags.get("validation_fraction"):
+    flags.setdefault("eval_split", "test")
 
 
 def _spelled_anew(optimizer: Any) -> Any:
