@@ -159,9 +159,9 @@ def _require_classes(folder: str, names: list[str]) -> None:
   meant = os.path.join(folder, divided[0]) if divided else ""
   if len(names) == 1 and not meant:
     meant = os.path.join(folder, names[0])
-    while len(inner := image_files.folders(meant)) == 1:
-      meant = os.path.join(meant, inner[0])
-    meant = meant if inner else ""
+    while len(below := image_files.folders(meant)) == 1:
+      meant = os.path.join(meant, below[0])
+    meant = meant if below else ""
   if meant:
     shown = _some(image_files.folders(meant))
     raise DataError(
