@@ -80,6 +80,10 @@ def cached(
   )
   if cache == "none":
     return source
+  if cache == "disk" and source.multi_label:
+    raise DataError(
+      "cache must be auto, memory or none with task=multi_label, got disk"
+    )
   what = _BYTES
   examples = _encoded(source)
   if not random_crops:
@@ -105,10 +109,10 @@ def cached(
 
 
 def _encoded(source: EncodedSource) -> Iterator[tuple[bytes, int]]:
-  """Yields the encoded images and their labels."""
+  """Yields the encoded images and their labels, which disk keeps."""
   indices = tf.data.Dataset.range(source.num_examples)
   contents = reading.mapped(indices, reading.make_read(source.examples))
-  return zip(contents.as_numpy_iterator(), map(int, source.labels))
+  return zip(contents.as_numpy_iterator(), source.labels)
 
 
 def _pixels_in_memory(source: EncodedSource, crops: tf.data.Dataset) -> Source:

@@ -42,6 +42,7 @@ class Inputs:
     validation: the source to evaluate.
     global_batch_size: examples per step, over all replicas.
     seed: of order and augmentation.
+    balanced: whether each class comes equally often in training.
     image_size: height and width that encoded images get; 0 for arrays.
     eval_resize: see `pipeline.eval_dataset`.
     augmentation: what is done to the training images.
@@ -59,6 +60,7 @@ class Inputs:
   validation: AnySource
   global_batch_size: int
   seed: int = 0
+  balanced: bool = False
   image_size: int = setting(
     0,
     "The height and width that encoded images are brought to; 0 for arrays, "
@@ -181,12 +183,13 @@ class Inputs:
 
   def examples_of(self, step: int) -> list[int]:
     """Returns the indices of a step's training examples, over all hosts."""
-    from data import order
+    from data import order, pipeline
 
-    _, indices = order.examples_at(
-      order.batch_positions(step, self.global_batch_size),
-      num_examples=self.train.num_examples,
-      seed=self.seed,
+    examples_of = pipeline.order_of_source(
+      self.train, seed=self.seed, balanced=self.balanced
+    )
+    _, indices = examples_of(
+      order.batch_positions(step, self.global_batch_size)
     )
     return indices.numpy().tolist()
 
@@ -267,6 +270,7 @@ class Inputs:
       source,
       global_batch_size=self.global_batch_size,
       seed=self.seed,
+      balanced=self.balanced,
       image_size=self.image_size,
       augmentation=self.augmentation,
       input_threads=self.input_threads,

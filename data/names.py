@@ -15,6 +15,8 @@ DATASETS = (
   "tfds:NAME",
 )
 AUTO_AUGMENTS = ("none", "rand_augment", "trivial_augment")
+# Whether an image has one label, or any number of them.
+TASKS = ("single_label", "multi_label")
 CACHES = ("auto", "memory", "disk", "none")
 
 # The names of a data set's parts in TFRecord files, which are exact.

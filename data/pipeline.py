@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 
@@ -35,6 +36,7 @@ def train_dataset(
   global_batch_size: int,
   seed: int,
   start_step: int = 0,
+  balanced: bool = False,
   image_size: int = 0,
   augmentation: Augmentation = Augmentation(),
   on_bad_image: OnBadImage | None = None,
@@ -55,6 +57,7 @@ def train_dataset(
     global_batch_size: examples per step, over all replicas; at least 1.
     seed: in [0, 2^63); decides order and augmentation.
     start_step: the step of the first batch; at least 0.
+    balanced: whether each class comes equally often, and not each example.
     image_size: height and width that encoded images get; arrays keep theirs.
     augmentation: what is done to the images.
     on_bad_image: called with the index of each encoded image that cannot be
@@ -67,7 +70,8 @@ def train_dataset(
 
   Returns:
     Batches {"image": [global_batch_size / shard.count, height, width, channels]
-    uint8, "label": [global_batch_size / shard.count] int32}, without end.
+    uint8, "label": [global_batch_size / shard.count] int32, or [..., classes]
+    uint8 if images have any number of labels}, without end.
 
   Raises:
     DataError: image_size or the augmentation does not fit the images.
@@ -89,11 +93,11 @@ def train_dataset(
     (height or image_size, width or image_size, channels)
   )
 
+  examples_of = order_of_source(source, seed=seed, balanced=balanced)
+
   def order_of(step: tf.Tensor) -> Batch:
-    epochs, indices = order.examples_at(
-      order.batch_positions(step, global_batch_size, shard=shard),
-      num_examples=source.num_examples,
-      seed=seed,
+    epochs, indices = examples_of(
+      order.batch_positions(step, global_batch_size, shard=shard)
     )
     return {"index": indices, **augmentation.draws(seed, epochs, indices)}
 
@@ -124,6 +128,17 @@ def train_dataset(
   )
   batches = mapped(batches, augmented, _BATCHES_AT_ONCE)
   return _finished(batches, input_threads, data_service)
+
+
+def order_of_source(
+  source: AnySource, *, seed: int, balanced: bool
+) -> order.Order:
+  """Returns the order of a source's examples in the training stream."""
+  if balanced:
+    return order.balanced_order(source.labels, seed=seed)
+  return functools.partial(
+    order.examples_at, num_examples=source.num_examples, seed=seed
+  )
 
 
 def eval_dataset(

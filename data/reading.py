@@ -54,7 +54,7 @@ def central_crops(
 
   Returns:
     Examples {"image": [image_size, image_size, channels] uint8,
-    "label": [] int32}.
+    "label": [] int32, or [classes] uint8}.
 
   Raises:
     DataError: image_size or eval_resize is out of range.
@@ -100,7 +100,7 @@ def decoded(
 
   Returns:
     The examples with "image", [image_size, image_size, channels] uint8, and
-    "label", [] int32; without the draws that decoding uses.
+    "label", [] int32 or [classes] uint8; without the draws that decoding uses.
 
   Raises:
     DataError: image_size or eval_resize is out of range.
@@ -281,7 +281,7 @@ def _replacing(
     none["index"] = tf.constant(-1, tf.int64)
     shape = [image_size, image_size, source.channels]
     none["image"] = tf.zeros(shape, tf.uint8)
-    none["label"] = tf.constant(0, tf.int32)
+    none["label"] = tf.zeros(source.labels.shape[1:], source.labels.dtype)
     # A graph can only catch an operation's error inside a dataset.
     loaded = (
       tried.ignore_errors()

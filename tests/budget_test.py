@@ -46,7 +46,7 @@ class World:
         step=tf.Variable(0, dtype=tf.int64),
         timetable=budget.Timetable() if config.loop.max_minutes else None,
         evaluations_since_best=tf.Variable(0, dtype=tf.int64),
-        best_top1=tf.Variable(-1.0),
+        best=tf.Variable(-1.0),
         window=types.SimpleNamespace(read=dict, reset=lambda: None),
         loss_scale=None,
         diverged=tf.Variable(False),
@@ -284,7 +284,7 @@ def test_patience_ends_the_run_and_is_saved(monkeypatch):
   world.start(monkeypatch, config, state, top1=lambda s: results.get(s, 0.6))
   length = world.run()
   assert world.evaluated == [500, 600] and int(state.step) == 600
-  assert length.ending() == {"ended_early": "no better top-1 in 3 evaluations"}
+  assert length.ending() == {"ended_early": "no better result in 3 evaluations"}
   # A start after that trains nothing.
   world.start(monkeypatch, config, state)
   assert world.run().total_steps == 600 and not world.rates
@@ -297,7 +297,7 @@ def test_a_run_out_of_patience_is_finished_and_says_why(tmp_path, caplog):
       tiny.model(), tiny.dataset(), tiny.dataset(), config, tmp_path
     )
   assert "patience=1 may end the run before schedule cosine" in caplog.text
-  assert final["ended_early"] == "no better top-1 in 1 evaluation"
+  assert final["ended_early"] == "no better result in 1 evaluation"
   assert final["step"] < 24
   # The last step is logged, though none of its kind was due.
   logged = [

@@ -78,7 +78,7 @@ def everything(state):
     "averages": state.averages,
     "loss_scale": state.loss_scale.variables if state.loss_scale else [],
     "window": state.window.variables,
-    "counters": [state.step, state.best_top1],
+    "counters": [state.step, state.best],
   }
   return {name: tiny.values(variables) for name, variables in groups.items()}
 
@@ -108,7 +108,7 @@ def test_a_restored_state_goes_on_with_the_same_bits(
   monkeypatch.setattr(precision, "GROWTH_STEPS", STOP + 1)
   state = TrainState(tiny.model(**network), config)
   take_steps(state, config, batches[:STOP])
-  state.best_top1.assign(0.5)
+  state.best.assign(0.5)
   checkpoints.Checkpoints(state, tmp_path, keep=1).save()
   stopped = everything(state)
   take_steps(state, config, batches[STOP:])

@@ -45,19 +45,22 @@ def image_and_label(element: Any) -> tuple[Any, Any] | None:
 
 
 def plain_batches(
-  dataset: tf.data.Dataset, num_classes: int
+  dataset: tf.data.Dataset, num_classes: int, *, multi_label: bool = False
 ) -> tf.data.Dataset:
-  """Makes each batch a dict of images and checked class numbers.
+  """Makes each batch a dict of images and checked labels.
 
   Args:
     dataset: batches as `image_and_label` takes them; labels [batch] or
       [batch, 1] of any integer dtype, or one-hot [batch, num_classes].
     num_classes: K.
+    multi_label: whether labels are rows [batch, num_classes] of any number of
+      ones, and zeros.
 
   Returns:
-    Batches of `image`, as it is, and `label`, [batch] int32. A label outside
-    [0, K), or a row that is not one-hot, is an error of TensorFlow's when its
-    batch is read, which `failures.input_failures` makes a ConfigError.
+    Batches of `image`, as it is, and `label`, [batch] int32, or [batch, K] if
+    there are any number. A label outside [0, K), or a row of other numbers, is
+    an error of TensorFlow's when its batch is read, which
+    `failures.input_failures` makes a ConfigError.
   """
 
   @unconverted
@@ -66,6 +69,8 @@ def plain_batches(
     found = image_and_label(element[0] if len(element) == 1 else element)
     assert found, "compatibility.require comes first"
     image, label = found
+    if multi_label:
+      return {"image": image, "label": _zeros_and_ones(label, image)}
     if label.shape.rank == 2 and label.shape[1] > 1:
       label = _class_of_row(label)
     label = tf.reshape(tf.cast(label, tf.int64), [-1])
@@ -86,6 +91,15 @@ def _class_of_row(rows: tf.Tensor) -> tf.Tensor:
   text = "label must be a class number or a one-hot row"
   with _none_wrong(mixed, rows, text):
     return tf.argmax(rows, axis=1)
+
+
+def _zeros_and_ones(rows: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+  """Returns rows of 0 and 1 as they are, [batch, num_classes] int32."""
+  values = tf.cast(rows, tf.float32)
+  wrong = tf.reduce_any((values != 0.0) & (values != 1.0), axis=1)
+  with _none_wrong(wrong, values, "label must be rows of 0 and 1"):
+    rows = tf.cast(values, tf.int32)
+    return tf.ensure_shape(rows, [image.shape[0], rows.shape[1]])
 
 
 def _none_wrong(wrong: tf.Tensor, values: tf.Tensor, text: str) -> Any:
@@ -132,13 +146,13 @@ def eval_batches(
     Batches of global_batch_size / hosts, as of `padded_batches`.
   """
   batch_size = config.loop.global_batch_size
+  multi_label = config.loss.multi_label
   if isinstance(dataset, tf.data.Dataset):
-    plain = plain_batches(dataset, num_classes)
+    plain = plain_batches(dataset, num_classes, multi_label=multi_label)
     batches = _share(padded_batches(plain, batch_size), batch_size, host)
   else:
-    batches = padded_batches(
-      plain_batches(dataset(), num_classes), batch_size // host.count
-    )
+    plain = plain_batches(dataset(), num_classes, multi_label=multi_label)
+    batches = padded_batches(plain, batch_size // host.count)
   if host.count == 1:
     return batches
   zeros = {
@@ -202,12 +216,16 @@ def train_batches(
     Batches of global_batch_size / hosts: `image`, and `label`, int32.
   """
   batch_size = config.loop.global_batch_size
+  multi_label = config.loss.multi_label
   if not isinstance(dataset, tf.data.Dataset):
     # Its steps would be others if its batches were cut anew.
-    shares = plain_batches(dataset(start_step), num_classes)
+    shares = plain_batches(
+      dataset(start_step), num_classes, multi_label=multi_label
+    )
     size = batch_size // host.count
     return shares.map(lambda batch: _of_size(batch, size)).prefetch(1)
-  dataset = plain_batches(dataset, num_classes).repeat()
+  plain = plain_batches(dataset, num_classes, multi_label=multi_label)
+  dataset = plain.repeat()
   if _batch_size(dataset) != batch_size:
     dataset = dataset.rebatch(batch_size, drop_remainder=True)
   dataset = _share(dataset.skip(start_step), batch_size, host)

@@ -116,7 +116,7 @@ class PlannedLength:
       return {}
     number = self._loop.patience
     evaluations = f"{number} evaluation{'' if number == 1 else 's'}"
-    return {"ended_early": f"no better top-1 in {evaluations}"}
+    return {"ended_early": f"no better result in {evaluations}"}
 
   def for_card(self) -> dict[str, Any]:
     """Returns what the run card says of the length of the finished run."""

@@ -58,7 +58,7 @@ def require(
     _require_precision(model, config)
     _require_auxiliary_head(model, config.regularization.auxiliary_weight)
     dataset = _train_dataset(train_dataset, config)
-    _require_data("train_dataset", dataset, model, classes)
+    _require_data("train_dataset", dataset, model, classes, config)
     _require_any_size(model, config)
     if teacher is not None:
       _require_teacher(teacher, classes, dataset)
@@ -70,7 +70,7 @@ def require(
         "eval_dataset must end, got one that repeats forever: leave out "
         "repeat(), or add take(batches)"
       )
-    _require_data("eval_dataset", given, model, classes)
+    _require_data("eval_dataset", given, model, classes, config)
 
 
 def num_classes(model: tf.keras.Model, name: str = "model") -> int:
@@ -246,7 +246,11 @@ def _require_dataset(name: str, dataset: Any) -> None:
 
 
 def _require_data(
-  name: str, dataset: tf.data.Dataset, model: tf.keras.Model, classes: int
+  name: str,
+  dataset: tf.data.Dataset,
+  model: tf.keras.Model,
+  classes: int,
+  config: TrainConfig,
 ) -> None:
   """Raises unless a dataset's batches are images of the model, and labels."""
   spec = dataset.element_spec
@@ -269,7 +273,7 @@ def _require_data(
     raise ConfigError(
       f"{name} {_FORMS}, got single examples: add .batch(batch_size)"
     )
-  _require_labels(name, label, classes)
+  _require_labels(name, label, classes, config.loss.multi_label)
   _require_images("model", model, name, image)
   if not image.shape[:1].is_compatible_with(label.shape[:1]):
     raise ConfigError(
@@ -278,8 +282,19 @@ def _require_data(
     )
 
 
-def _require_labels(name: str, label: tf.TensorSpec, classes: int) -> None:
+def _require_labels(
+  name: str, label: tf.TensorSpec, classes: int, multi_label: bool
+) -> None:
   shape, dtype = _shape(label), label.dtype
+  if multi_label:
+    numeric = dtype.is_integer or dtype.is_floating or dtype.is_bool
+    if shape[1:] != (classes,) or not numeric:
+      raise ConfigError(
+        f"label of {name} must be [batch, {classes}] of 0 and 1 with task="
+        f"multi_label, got {dtype.name} {_shown(shape)}: tf.reduce_max("
+        f"tf.one_hot(numbers, {classes}), axis=0) makes a row of class numbers"
+      )
+    return
   numbers = shape[1:] in ((), (1,)) and dtype.is_integer
   one_hot = shape[1:] == (classes,) and (dtype.is_integer or dtype.is_floating)
   if not numbers and not one_hot:

@@ -32,6 +32,7 @@ __all__ = [
   "ConfigError",
   "EvaluationConfig",
   "LoopConfig",
+  "LossConfig",
   "ModelConfig",
   "OptimizerConfig",
   "PrecisionConfig",
@@ -60,6 +61,9 @@ MAX_BATCH_SIZE = 2**20
 # The checkpoints of a run that can be asked for: the newest, and that of the
 # best evaluation.
 CHECKPOINTS = ("latest", "best")
+# Whether an image has one label, or any number of them.
+TASKS = ("single_label", "multi_label")
+CLASS_BALANCES = ("none", "weights", "sampling", "logit_adjustment")
 # What may follow a step whose gradient is not finite.
 ON_NONFINITE = ("stop", "skip", "rollback")
 
@@ -362,6 +366,82 @@ class RegularizationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class LossConfig:
+  """What is minimised, and how rare classes count in it."""
+
+  task: str = setting(
+    TASKS[0],
+    choices=TASKS,
+    flag=False,
+    help="single_label: softmax and cross-entropy. multi_label: a sigmoid and "
+    "binary cross-entropy for each label, the mean over them.",
+  )
+  class_balance: str = setting(
+    "none",
+    choices=CLASS_BALANCES,
+    help="What makes up for rare classes: weights of the loss, by the "
+    "effective number of examples (Cui et al. 2019); sampling, the examples of "
+    "each class equally often; or logit_adjustment, the logarithm of a class's "
+    "frequency added to its logit in training (Menon et al. 2021).",
+  )
+  class_balance_beta: float = setting(
+    0.999,
+    low=0.0,
+    high=1.0,
+    help="β of class_balance=weights: 0 weighs all classes alike, 1 by the "
+    "inverse of their frequency.",
+  )
+  logit_adjustment_tau: float = setting(
+    1.0, low=0.0, help="τ of class_balance=logit_adjustment."
+  )
+  focal_gamma: float = setting(
+    0.0,
+    low=0.0,
+    help="γ of the focal loss (Lin et al. 2017), which counts examples less "
+    "that are answered well; 2 in the paper; 0 is cross-entropy.",
+  )
+  class_counts: tuple[int, ...] = setting(
+    (),
+    flag=False,
+    help="Training examples of each class, for class_balance=weights and "
+    "logit_adjustment.",
+  )
+
+  def __post_init__(self) -> None:
+    check(self)
+    _require(
+      self.class_balance == "none" or not self.multi_label,
+      "class_balance",
+      self.class_balance,
+      "none with task=multi_label, whose images have several classes; "
+      "focal_gamma weighs rare labels up",
+    )
+    _require(
+      all(type(n) is int and n >= 0 for n in self.class_counts),
+      "class_counts",
+      self.class_counts,
+      "integers >= 0",
+    )
+
+  @property
+  def multi_label(self) -> bool:
+    """Whether an image may have any number of labels."""
+    return self.task == "multi_label"
+
+  @property
+  def judged_by(self) -> str:
+    """The result of an evaluation by which one is better than another."""
+    if self.multi_label:
+      return "eval_mean_average_precision"
+    return "eval_top1"
+
+  @property
+  def needs_class_counts(self) -> bool:
+    """Whether the loss depends on how often each class comes."""
+    return self.class_balance in ("weights", "logit_adjustment")
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
   """How an evaluation predicts."""
 
@@ -460,8 +540,8 @@ class LoopConfig:
   patience: int = setting(
     0,
     low=0,
-    help="End the run after so many evaluations without a better top-1; 0 "
-    "never does.",
+    help="End the run after so many evaluations without a better top-1, or "
+    "mean average precision with task=multi_label; 0 never does.",
   )
   progressive_image_sizes: tuple[tuple[int, int], ...] = setting(
     (),
@@ -528,6 +608,7 @@ _CONCERNS = (
   RegularizationConfig,
   EvaluationConfig,
   PrecisionConfig,
+  LossConfig,
 )
 
 
@@ -552,6 +633,7 @@ class TrainConfig:
   regularization: RegularizationConfig = RegularizationConfig()
   evaluation: EvaluationConfig = EvaluationConfig()
   precision: PrecisionConfig = PrecisionConfig()
+  loss: LossConfig = LossConfig()
 
   @classmethod
   def of(cls, **settings: Any) -> TrainConfig:

@@ -205,7 +205,7 @@ def _restore_and_run(
         eval_dataset, config, state.num_classes
       )
   evaluation_is_left = bool(evaluate and start_step) and not any(
-    record["step"] == start_step and "eval_top1" in record
+    record["step"] == start_step and "eval_loss" in record
     for record in metrics_file.read_metrics(workdir)
   )
   # Nothing was written so far: whatever failed, workdir takes another try.
@@ -419,12 +419,12 @@ class Run:
     self.reporter.evaluation(
       {**self._place(step), **results, "eval_seconds": seconds}
     )
-    best = self.state.best_top1
+    best, result = self.state.best, results[self.config.loss.judged_by]
     # In float32, as it is kept: an equal result is no better.
-    better = bool(np.float32(results["eval_top1"]) > best.numpy())
+    better = bool(np.float32(result) > best.numpy())
     budget.note_evaluation(self.state, better=better)
     if better:
-      best.assign(results["eval_top1"])
+      best.assign(result)
       with self.length.saving():
         self.saver.save_best()
 

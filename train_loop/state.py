@@ -154,7 +154,7 @@ class TrainState:
     loss_scale: the dynamic loss scale under mixed_float16, else None.
     window: the metrics since they were last logged.
     lost: the steps whose gradient was not finite, and what they led to.
-    best_top1: the best evaluation so far, -1 before the first.
+    best: the result of the best evaluation so far, -1 before the first.
     evaluations_since_best: their number, if there is a patience, else None.
     timetable: where the run is in its time, if that is limited, else None.
   """
@@ -199,7 +199,7 @@ class TrainState:
     self.loss_scale = tricks.LossScale() if half else None
     self.window = MetricWindow()
     self.lost = LostSteps()
-    self.best_top1 = tf.Variable(-1.0, trainable=False, name="best_top1")
+    self.best = tf.Variable(-1.0, trainable=False, name="best")
     self.evaluations_since_best = (
       tf.Variable(0, dtype=tf.int64, trainable=False, name="since_best")
       if config.loop.patience
@@ -228,7 +228,7 @@ class TrainState:
       "slots": [list(slots) for slots in self.optimizer.slots],
       "averages": self.averages,
       "window": self.window,
-      "best_top1": self.best_top1,
+      "best_top1": self.best,  # As the checkpoints of older builds have it.
       LOST: self.lost.checkpoint_items(),
     }
     for name in ("loss_scale", "evaluations_since_best", "timetable"):

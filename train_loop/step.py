@@ -28,8 +28,9 @@ Metrics = dict[str, tf.Tensor]
 Views = tuple[tf.Tensor, ...]
 Schedule = Callable[[Any], tf.Tensor]
 
-# What `eval_step` sums.
+# What `eval_step` sums, if an image has one label: scalars, and [num_classes].
 EVAL_SUMS = ("loss", "top1", "top5", "examples")
+EVAL_SUMS_OF_CLASSES = ("class_top1", "class_examples")
 
 
 @unconverted
@@ -47,14 +48,16 @@ def train_step(
   Args:
     state: the run's variables; written in place.
     batch: `image`, [replica batch, height, width, channels] uint8 or float,
-      and `label`, [replica batch] integers in [0, num_classes).
+      and `label`, [replica batch] integers in [0, num_classes); or, with task
+      multi_label, [replica batch, num_classes] of 0 and 1.
     config: the hyperparameters.
     schedule: from the step to the learning rate, a float32 scalar.
     teacher: a model from images to logits, for distillation.
     image_size: the height that images are resized to; None leaves them.
 
   Returns:
-    Scalars: `loss` and `top1`, the means over the global batch; the
+    Scalars: `loss` and `top1`, the means over the global batch, of which top1
+    counts the images whose likeliest class is their label, or one of them; the
     `gradient_norm` before clipping; the `learning_rate` applied; and `finite`,
     false if the step was skipped.
 
@@ -120,11 +123,17 @@ def mixed_batch(
 
   Returns:
     images: [batch, height, width, channels] float32.
-    targets: [batch, K] float32, rows sum to 1.
+    targets: [batch, K] float32; rows sum to 1, unless images have any number of
+      labels.
   """
   images = tf.cast(batch["image"], tf.float32)
-  targets = tf.one_hot(batch["label"], num_classes)
-  targets = tricks.smooth_labels(targets, config.regularization.label_smoothing)
+  smoothing = config.regularization.label_smoothing
+  if config.loss.multi_label:
+    targets = tf.cast(batch["label"], tf.float32)
+    targets = tricks.smooth_multi_labels(targets, smoothing)
+  else:
+    targets = tf.one_hot(batch["label"], num_classes)
+    targets = tricks.smooth_labels(targets, smoothing)
   mixup_alpha = config.regularization.mixup_alpha
   cutmix_alpha = config.regularization.cutmix_alpha
   if not (mixup_alpha or cutmix_alpha):
@@ -242,14 +251,18 @@ def loss_gradients(
       tf.cast(output, tf.float32)
       for output in tf.nest.flatten(state.model(images[0], training=True))
     ]
-    losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+    losses = label_losses(logits, targets, config)
     for side_logits in auxiliary:  # None, unless auxiliary_weight is above 0.
-      losses += (
-        config.regularization.auxiliary_weight
-        * tf.nn.softmax_cross_entropy_with_logits(targets, side_logits)
+      losses += config.regularization.auxiliary_weight * label_losses(
+        side_logits, targets, config
       )
     if teacher is not None:
-      losses += tricks.distillation_loss(
+      distillation_loss = (
+        tricks.multi_label_distillation_loss
+        if config.loss.multi_label
+        else tricks.distillation_loss
+      )
+      losses += distillation_loss(
         logits,
         tf.cast(teacher(images[-1], training=False), tf.float32),
         temperature=config.regularization.distill_temperature,
@@ -263,9 +276,42 @@ def loss_gradients(
     state.parameters,
     unconnected_gradients=tf.UnconnectedGradients.ZERO,
   )
-  hits = tf.equal(tf.argmax(logits, axis=1), tf.argmax(targets, axis=1))
+  likeliest = tf.argmax(logits, axis=1)
+  if config.loss.multi_label:  # A hit is any of the labels.
+    hits = tf.gather(targets, likeliest, batch_dims=1) > 0.5
+  else:
+    hits = tf.equal(likeliest, tf.argmax(targets, axis=1))
   top1 = tf.reduce_sum(tf.cast(hits, tf.float32))
   return gradients, {"loss": loss, "top1": top1 / config.loop.global_batch_size}
+
+
+@unconverted
+def label_losses(
+  logits: tf.Tensor, targets: tf.Tensor, config: TrainConfig
+) -> tf.Tensor:
+  """Returns the loss of each example against its labels.
+
+  Args:
+    logits: [batch, K] float32.
+    targets: [batch, K] float32.
+    config: the hyperparameters.
+
+  Returns:
+    [batch] float32.
+  """
+  loss = config.loss
+  if loss.multi_label:
+    return tricks.sigmoid_loss(logits, targets, focal_gamma=loss.focal_gamma)
+  weights = None
+  if loss.class_balance == "weights":
+    beta = loss.class_balance_beta
+    weights = tricks.class_weights(loss.class_counts, beta=beta)
+  if loss.class_balance == "logit_adjustment":
+    tau = loss.logit_adjustment_tau
+    logits = tricks.adjust_logits(logits, loss.class_counts, tau=tau)
+  return tricks.softmax_loss(
+    logits, targets, focal_gamma=loss.focal_gamma, class_weights=weights
+  )
 
 
 @unconverted
@@ -325,7 +371,8 @@ def eval_logits(
     config: the hyperparameters.
 
   Returns:
-    [batch, num_classes] float32; with flip_tta the logarithms of probabilities.
+    [batch, num_classes] float32; with flip_tta the logarithms of probabilities,
+    or of their odds.
   """
 
   def forward(images: tf.Tensor) -> tf.Tensor:
@@ -334,7 +381,8 @@ def eval_logits(
   @unconverted
   def predict(images: tf.Tensor) -> tf.Tensor:
     if config.evaluation.flip_tta:
-      return tricks.flip_tta(forward, images)
+      multi_label = config.loss.multi_label
+      return tricks.flip_tta(forward, images, multi_label=multi_label)
     return forward(images)
 
   if config.precision.jit_compile:
@@ -359,10 +407,14 @@ def eval_step(
 
   Returns:
     Sums over all replicas' examples, float32: `loss` (cross-entropy, without
-    smoothing), `top1`, `top5` (with fewer than five classes, top K), and
-    `examples`.
+    smoothing), `top1`, `top5` (with fewer than five classes, top K), `examples`
+    and, [num_classes], `class_top1` and `class_examples`. With task multi_label
+    `loss` and `examples` alone and, of all replicas one after another,
+    `logits`, `label` and `mask`.
   """
   logits = eval_logits(model, batch["image"], config)
+  if config.loss.multi_label:
+    return _multi_label_sums(logits, batch)
   labels = tf.cast(batch["label"], tf.int32)
   ranked = tf.math.top_k(logits, k=min(5, logits.shape[1])).indices
   hits = tf.cast(tf.equal(ranked, labels[:, tf.newaxis]), tf.float32)
@@ -374,4 +426,27 @@ def eval_step(
     "top5": tf.reduce_sum(weights * tf.reduce_sum(hits, axis=1)),
     "examples": tf.reduce_sum(weights),
   }
+  for name, counted in (("top1", weights * hits[:, 0]), ("examples", weights)):
+    sums[f"class_{name}"] = tf.math.unsorted_segment_sum(
+      counted, labels, logits.shape[1]
+    )
   return tf.distribute.get_replica_context().all_reduce("SUM", sums)
+
+
+@unconverted
+def _multi_label_sums(logits: tf.Tensor, batch: Batch) -> Metrics:
+  """Returns what `eval_step` does if images have any number of labels."""
+  replica = tf.distribute.get_replica_context()
+  labels = tf.cast(batch["label"], tf.float32)
+  losses = tricks.sigmoid_loss(logits, labels)
+  sums = {
+    "loss": tf.reduce_sum(tf.where(batch["mask"], losses, 0.0)),
+    "examples": tf.reduce_sum(tf.cast(batch["mask"], tf.float32)),
+  }
+  # The mean average precision is no sum: it ranks all examples.
+  rows = {
+    "logits": logits,
+    "label": labels,
+    "mask": tf.cast(batch["mask"], tf.float32),
+  }
+  return {**replica.all_reduce("SUM", sums), **replica.all_gather(rows, axis=0)}

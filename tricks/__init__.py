@@ -11,13 +11,15 @@ Neural Networks" (arXiv 1812.01187):
   zero_gamma       3.1  zero_gamma
   weight_decay     3.1  decay_mask (no bias decay), kernel_mask, l2_gradient
   precision        3.2  LossScale, next_loss_scale
-  label_smoothing  5.2  smooth_labels, paper_smoothing
-  distillation     5.3  distillation_loss
+  label_smoothing  5.2  smooth_labels, paper_smoothing, smooth_multi_labels
+  distillation     5.3  distillation_loss, multi_label_distillation_loss
   mixup            5.4  mixup, blend, sample_lam
   momentum         2    the update rule of the paper's baseline
 
 and beyond it:
 
+  class_balance    class_weights, adjust_logits
+  focal_loss       softmax_loss, sigmoid_loss
   cutmix           cutmix
   adamw, lars, lamb, muon  update rules
   optimizers       make_optimizer: the update rules by name
@@ -41,11 +43,20 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+  from tricks.class_balance import adjust_logits, class_weights
   from tricks.cutmix import cutmix
-  from tricks.distillation import distillation_loss
+  from tricks.distillation import (
+    distillation_loss,
+    multi_label_distillation_loss,
+  )
   from tricks.ema import ema, ema_decay_at
   from tricks.flip_tta import flip_tta
-  from tricks.label_smoothing import paper_smoothing, smooth_labels
+  from tricks.focal_loss import sigmoid_loss, softmax_loss
+  from tricks.label_smoothing import (
+    paper_smoothing,
+    smooth_labels,
+    smooth_multi_labels,
+  )
   from tricks.linear_scaling import scale_learning_rate
   from tricks.mixup import blend, mixup, sample_lam
   from tricks.names import OPTIMIZERS, PRECISIONS, SCHEDULES
@@ -74,7 +85,9 @@ __all__ = [
   "LossScale",
   "Optimizer",
   "Schedule",
+  "adjust_logits",
   "blend",
+  "class_weights",
   "cutmix",
   "decay_mask",
   "distillation_loss",
@@ -88,12 +101,16 @@ __all__ = [
   "make_optimizer",
   "make_schedule",
   "mixup",
+  "multi_label_distillation_loss",
   "next_loss_scale",
   "paper_smoothing",
   "resized",
   "sample_lam",
   "scale_learning_rate",
+  "sigmoid_loss",
   "smooth_labels",
+  "smooth_multi_labels",
+  "softmax_loss",
   "stochastic_depth",
   "undecayed_matrices",
   "warmup_hold_cosine",
@@ -102,13 +119,19 @@ __all__ = [
 
 # The file of each name.
 _FILES = {
+  "adjust_logits": "class_balance",
+  "class_weights": "class_balance",
   "cutmix": "cutmix",
   "distillation_loss": "distillation",
+  "multi_label_distillation_loss": "distillation",
   "ema": "ema",
   "ema_decay_at": "ema",
   "flip_tta": "flip_tta",
+  "sigmoid_loss": "focal_loss",
+  "softmax_loss": "focal_loss",
   "paper_smoothing": "label_smoothing",
   "smooth_labels": "label_smoothing",
+  "smooth_multi_labels": "label_smoothing",
   "scale_learning_rate": "linear_scaling",
   "blend": "mixup",
   "mixup": "mixup",

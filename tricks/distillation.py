@@ -33,8 +33,7 @@ def distillation_loss(
 
   Reference: He et al. 2018, section 5.3; Hinton et al. 2015.
   """
-  if not 0.0 < temperature < math.inf:
-    raise ValueError(f"temperature must be finite and > 0, got {temperature}")
+  _check(temperature)
   logits = tf.cast(logits, tf.float32)
   teacher_logits = tf.stop_gradient(tf.cast(teacher_logits, tf.float32))
   cross_entropy = tf.nn.softmax_cross_entropy_with_logits(
@@ -42,3 +41,38 @@ def distillation_loss(
     logits=logits / temperature,
   )
   return temperature**2 * cross_entropy
+
+
+def multi_label_distillation_loss(
+  logits: tf.Tensor, teacher_logits: tf.Tensor, *, temperature: float
+) -> tf.Tensor:
+  """Returns the loss against the teacher if each label is a yes or a no.
+
+  T²/K·Σ_k BCE(sigmoid(r_k/T), sigmoid(z_k/T))
+
+  Args:
+    logits: z, the student's, [batch, num_classes] floating.
+    teacher_logits: r, the teacher's, of the same shape.
+    temperature: T, > 0.
+
+  Returns:
+    [batch] float32.
+
+  Raises:
+    ValueError: temperature is out of its range.
+
+  Reference: Hinton et al. 2015, for each label's two classes.
+  """
+  _check(temperature)
+  logits = tf.cast(logits, tf.float32)
+  teacher_logits = tf.stop_gradient(tf.cast(teacher_logits, tf.float32))
+  cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(
+    labels=tf.nn.sigmoid(teacher_logits / temperature),
+    logits=logits / temperature,
+  )
+  return temperature**2 * tf.reduce_mean(cross_entropy, axis=-1)
+
+
+def _check(temperature: float) -> None:
+  if not 0.0 < temperature < math.inf:
+    raise ValueError(f"temperature must be finite and > 0, got {temperature}")

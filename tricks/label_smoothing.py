@@ -31,14 +31,36 @@ def smooth_labels(targets: tf.Tensor, label_smoothing: float) -> tf.Tensor:
 
   Reference: He et al. 2018, section 5.2; Szegedy et al. 2015, section 7.
   """
-  if not 0.0 <= label_smoothing < 1.0:
-    raise ValueError(
-      f"label_smoothing must be in [0, 1), got {label_smoothing}"
-    )
+  _check(label_smoothing)
   if not label_smoothing:
     return targets
   num_classes = tf.cast(tf.shape(targets)[-1], targets.dtype)
   return targets * (1.0 - label_smoothing) + label_smoothing / num_classes
+
+
+def smooth_multi_labels(
+  targets: tf.Tensor, label_smoothing: float
+) -> tf.Tensor:
+  """Mixes targets that are each yes or no with one half.
+
+  q' = (1 − ε)·q + ε/2
+
+  Args:
+    targets: q, [batch, K] floating in [0, 1].
+    label_smoothing: ε, in [0, 1); 0 is the identity.
+
+  Returns:
+    q', of the targets' shape and dtype.
+
+  Raises:
+    ValueError: label_smoothing is out of its range.
+
+  Reference: as `smooth_labels`, for each label's two classes.
+  """
+  _check(label_smoothing)
+  if not label_smoothing:
+    return targets
+  return targets * (1.0 - label_smoothing) + 0.5 * label_smoothing
 
 
 def paper_smoothing(paper_epsilon: float, num_classes: int) -> float:
@@ -71,3 +93,10 @@ def paper_smoothing(paper_epsilon: float, num_classes: int) -> float:
       f" got {paper_epsilon}"
     )
   return paper_epsilon / limit
+
+
+def _check(label_smoothing: float) -> None:
+  if not 0.0 <= label_smoothing < 1.0:
+    raise ValueError(
+      f"label_smoothing must be in [0, 1), got {label_smoothing}"
+    )

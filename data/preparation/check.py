@@ -117,13 +117,13 @@ def check(
       for other in others:
         pair = source.place(first), source.place(other)
         repeated.append(pair)
-        if source.labels[first] != source.labels[other]:
+        if source.classes_of(first) != source.classes_of(other):
           contradictions.append(pair)
   for pixels, (first, *_) in parts[0].places.items():
     for other in parts[1].places.get(pixels, ()):
       pair = train.place(first), validation.place(other)
       leaked.append(pair)
-      if train.labels[first] != validation.labels[other]:
+      if train.classes_of(first) != validation.classes_of(other):
         contradictions.append(pair)
   return Report(*parts, repeated, leaked, contradictions)
 
@@ -143,7 +143,8 @@ def _check_part(name: str, source: AnySource, progress: Progress) -> Part:
     if isinstance(look, scan.BadExample):
       part.bad.append(look.message)
       continue
-    part.class_counts[source.class_names[source.labels[index]]] += 1
+    for class_name in source.classes_of(index):
+      part.class_counts[class_name] += 1
     part.sizes[look.height, look.width] += 1
     part.channels[look.channels] += 1
     part.places.setdefault(look.pixels, []).append(index)

@@ -66,6 +66,11 @@ def convert(
       f"convert_resize must be at least 0, got {resize};"
       f" shard_bytes at least 1, got {shard_bytes}"
     )
+  if train.multi_label:
+    raise DataError(
+      "task must be single_label for mode convert, which writes one label an"
+      " image, got multi_label"
+    )
   if os.path.isdir(output_dir) and os.listdir(output_dir):
     raise DataError(f"output_dir must be new or empty, got {output_dir!r}")
   partial = output_dir.rstrip(os.sep) + ".partial"

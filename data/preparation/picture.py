@@ -31,9 +31,11 @@ def save(path: str | os.PathLike[str], inputs: Inputs) -> None:
   batch = next(iter(inputs.first_batches()))
   images = batch["image"].numpy()[:_MOST_IMAGES]
   labels = batch["label"].numpy()[:_MOST_IMAGES]
+  if inputs.train.multi_label:
+    labels = [np.flatnonzero(row) for row in labels]
   class_names = inputs.train.class_names
   counts = {
-    part: np.bincount(source.labels, minlength=len(class_names))
+    part: np.array(source.class_counts())
     for part, source in (
       ("train", inputs.train),
       ("validation", inputs.validation),
@@ -55,7 +57,8 @@ def save(path: str | os.PathLike[str], inputs: Inputs) -> None:
     gray = {"cmap": "gray", "vmin": 0, "vmax": 255}
     one_channel = image.shape[-1] == 1
     axis.imshow(image.squeeze(-1) if one_channel else image, **gray)
-    axis.set_title(_short(class_names[label]), fontsize=8)
+    names = ", ".join(class_names[k] for k in np.atleast_1d(label))
+    axis.set_title(_short(names), fontsize=8)
   _draw_histogram(histogram.subplots(), class_names, counts, shown)
   figure.savefig(path, dpi=100)
 

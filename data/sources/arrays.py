@@ -21,6 +21,7 @@ def from_arrays(
   labels: np.ndarray,
   *,
   class_names: Sequence[str] | None = None,
+  multi_label: bool = False,
   name: str = "arrays",
 ) -> Source:
   """Makes a source of images and labels, after checking them.
@@ -31,9 +32,11 @@ def from_arrays(
       nearest integer. Floats that never exceed 1 are refused: they are scaled
       to 0..1 already, and rounding would leave nothing of them.
     labels: [examples] or [examples, 1], integers (or whole floats) in
-      [0, num_classes).
+      [0, num_classes); with multi_label [examples, num_classes], true or 1 for
+      each label of an image, and false or 0 for the others.
     class_names: one name per class; None names the classes "0", "1", ... up to
       the highest label.
+    multi_label: whether an image may have any number of labels.
     name: the data set's name, for messages.
 
   Returns:
@@ -58,7 +61,7 @@ def from_arrays(
   _require_channels_last(images.shape, name)
   if images.size == 0:
     raise DataError(f"images of {name} are empty: shape {list(images.shape)}")
-  labels = _int32_labels(labels, name)
+  labels = (_rows if multi_label else _int32_labels)(labels, name)
   if len(images) != len(labels):
     raise DataError(
       f"{name} has {len(images)} images and {len(labels)} labels;"
@@ -87,6 +90,8 @@ def _require_channels_last(shape: tuple[int, ...], name: str) -> None:
 
 def _numbered(labels: np.ndarray, name: str) -> list[str]:
   """Returns the classes up to the highest label, named by their numbers."""
+  if labels.ndim == 2:
+    return [str(label) for label in range(labels.shape[1])]
   count, found = int(labels.max()) + 1, len(np.unique(labels))
   missing = count - found
   if missing > found:
@@ -125,6 +130,21 @@ def _uint8_images(images: np.ndarray, name: str) -> np.ndarray:
   return np.rint(images).astype(np.uint8)
 
 
+def _rows(labels: np.ndarray, name: str) -> np.ndarray:
+  """Returns rows of 0 and 1 as uint8."""
+  if labels.ndim != 2:
+    raise DataError(
+      f"labels of {name} must be [examples, classes] with task=multi_label, 1"
+      f" for each label of an image, got {list(labels.shape)}"
+    )
+  if not np.isin(labels, (0, 1)).all():
+    raise DataError(
+      f"labels of {name} must be 0 and 1 with task=multi_label, got"
+      f" {labels.dtype} from {labels.min()} to {labels.max()}"
+    )
+  return labels.astype(np.uint8)
+
+
 def _int32_labels(labels: np.ndarray, name: str) -> np.ndarray:
   if labels.ndim == 2 and labels.shape[1] == 1:
     labels = labels[:, 0]
@@ -132,7 +152,7 @@ def _int32_labels(labels: np.ndarray, name: str) -> np.ndarray:
     raise DataError(
       f"labels of {name} must be class numbers [examples], got"
       f" {list(labels.shape)}; np.argmax(labels, axis=-1) turns one-hot rows"
-      " into class numbers"
+      " into class numbers; or set task=multi_label"
     )
   whole = labels.dtype.kind in "iu" or (
     labels.dtype.kind == "f"

@@ -178,7 +178,7 @@ class EncodedSource(LabelledImages):
 
   Attributes:
     examples: the files, records or bytes that hold the images.
-    labels: [num_examples] int32, in [0, num_classes).
+    labels: as of `LabelledImages`.
     class_names: one name per class.
     name: the data set's name, for messages and the run card.
     channels: 1 (gray) or 3 (red, green, blue), whatever the files hold.
@@ -238,7 +238,8 @@ class EncodedSource(LabelledImages):
     digest = hashlib.sha256(
       repr((self.content, self.channels, self.class_names)).encode()
     )
-    digest.update(self.labels.astype("<i4").data)
+    kind = "u1" if self.multi_label else "<i4"
+    digest.update(np.ascontiguousarray(self.labels, kind).data)
     return digest.hexdigest()
 
   def _place(self, index: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from data.errors import DataError
 from data.fields import check, setting
-from data.names import DATASETS, EVAL_SPLITS
+from data.names import DATASETS, EVAL_SPLITS, TASKS
 from data.sources.encoded import AnySource
 
 # The options that each data set uses; the others must be left out.
@@ -20,10 +20,10 @@ _USED = {
   "digits": (),
   "synthetic": (),
   "image_folder": _FILES,
-  "csv": (*_FILES[:-1], "labels"),
+  "csv": (*_FILES[:-1], "labels", "task"),
   "tfrecord": (*_FILES, "label_offset"),
-  "npz": ("data_dir", "validation_fraction", "eval_split"),
-  "tfds": _FILES,
+  "npz": ("data_dir", "validation_fraction", "eval_split", "task"),
+  "tfds": (*_FILES, "task"),
 }
 
 
@@ -51,6 +51,12 @@ class SourceOptions:
     "",
     "The table of image paths and labels, a CSV file, for dataset csv.",
     path=True,
+  )
+  task: str = setting(
+    TASKS[0],
+    "Whether an image has a single_label, or multi_label, any number of them, "
+    "for datasets csv, npz and tfds.",
+    choices=TASKS,
   )
   label_offset: int = setting(
     0,
@@ -117,6 +123,7 @@ def load(
     "validation_fraction": options.validation_fraction,
     "eval_split": options.eval_split,
   }
+  multi_label = options.task == "multi_label"
   if kind == "fashion_mnist":
     from data.sources import fashion_mnist
 
@@ -156,7 +163,9 @@ def load(
   if kind == "npz":
     from data.sources import npz
 
-    return npz.load(data_dir, **split)
+    return npz.load(data_dir, multi_label=multi_label, **split)
   from data.sources import tfds
 
-  return tfds.load(name, data_dir, channels=channels, **split)
+  return tfds.load(
+    name, data_dir, channels=channels, multi_label=multi_label, **split
+  )

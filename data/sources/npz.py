@@ -42,6 +42,7 @@ def load(
   *,
   validation_fraction: float = 0.0,
   eval_split: str = splits.AUTO,
+  multi_label: bool = False,
 ) -> tuple[Source, Source]:
   """Loads a NumPy archive, and refuses pickled objects without reading them.
 
@@ -50,6 +51,8 @@ def load(
     validation_fraction: part of `images` that is held out for evaluation,
       equally from each class; 0 if the archive has arrays for that.
     eval_split: see `splits.to_evaluate`.
+    multi_label: whether labels are [examples, classes], 1 for each label of an
+      image.
 
   Returns:
     The training source and the source to evaluate.
@@ -79,7 +82,9 @@ def load(
         f" {', '.join(sorted(found)) or 'none'}"
       )
     parts = {splits.TRAIN: (found["images"], found["labels"])}
-  train = arrays.from_arrays(*parts.pop(splits.TRAIN), name="npz")
+  train = arrays.from_arrays(
+    *parts.pop(splits.TRAIN), multi_label=multi_label, name="npz"
+  )
   chosen = splits.to_evaluate(
     tuple(parts),
     path,
@@ -154,7 +159,10 @@ def _of_same_kind(
 ) -> Source:
   """Returns the source to evaluate, of the training images' shape."""
   held_out = arrays.from_arrays(
-    *images_and_labels, class_names=train.class_names, name="npz"
+    *images_and_labels,
+    class_names=train.class_names,
+    multi_label=train.multi_label,
+    name="npz",
   )
   if train.image_shape != held_out.image_shape:
     raise DataError(

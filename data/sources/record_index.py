@@ -62,12 +62,13 @@ class Index:
   label: np.ndarray
 
 
-def of_shards(shards: Sequence[str], label_feature: str) -> Index:
+def of_shards(shards: Sequence[str], label_feature: str | None) -> Index:
   """Returns the index of TFRecord files, and keeps it in our cache.
 
   Args:
     shards: the paths of the files.
-    label_feature: the feature that holds the label, an integer.
+    label_feature: the feature that holds the label, an integer; None reads no
+      label, which is 0 then.
 
   Returns:
     The index; from the cache, if no file has changed its size or time.
@@ -96,12 +97,12 @@ def of_shards(shards: Sequence[str], label_feature: str) -> Index:
   return index
 
 
-def build(shards: Sequence[str], label_feature: str) -> Index:
+def build(shards: Sequence[str], label_feature: str | None) -> Index:
   """Makes an index by reading all lengths and labels.
 
   Args:
     shards: the paths of the files.
-    label_feature: the feature that holds the label, an integer.
+    label_feature: as of `of_shards`.
 
   Raises:
     DataError: names the file, the place and the fault there.
@@ -116,7 +117,10 @@ def build(shards: Sequence[str], label_feature: str) -> Index:
       with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
         for offset, start, end in records(buffer, shard):
           try:
-            labels.append(label_of(buffer, start, end, label_feature))
+            label = 0
+            if label_feature is not None:
+              label = label_of(buffer, start, end, label_feature)
+            labels.append(label)
           except DataError as error:
             raise DataError(
               f"{shard}, the record at byte {offset}: {error}"
@@ -129,6 +133,50 @@ def build(shards: Sequence[str], label_feature: str) -> Index:
     np.array(offsets, np.int64),
     np.array(labels, np.int64),
   )
+
+
+def rows_of(
+  shards: Sequence[str], label_feature: str, num_classes: int
+) -> np.ndarray:
+  """Reads the labels of examples that have any number of them.
+
+  Args:
+    shards: the paths of the files.
+    label_feature: the feature that holds the labels, integers.
+    num_classes: they are in [0, num_classes).
+
+  Returns:
+    [examples, num_classes] uint8, 1 for each label of an example.
+
+  Raises:
+    DataError: names the file, the place and the fault there.
+  """
+  rows = []
+  for shard, offset, found in _features(shards, label_feature):
+    row = np.zeros(num_classes, np.uint8)
+    for label in found:
+      if not 0 <= label < num_classes:
+        raise DataError(
+          f"{shard}, the record at byte {offset}: labels must be in [0,"
+          f" {num_classes}), got {label}"
+        )
+      row[label] = 1
+    rows.append(row)
+  return np.array(rows, np.uint8).reshape([-1, num_classes])
+
+
+def _features(
+  shards: Sequence[str], feature: str
+) -> Iterator[tuple[str, int, list[int]]]:
+  """Yields the file, the offset and a feature's integers of each record."""
+  for shard in shards:
+    if not os.path.getsize(shard):
+      continue
+    with open(shard, "rb") as file:
+      buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with buffer:
+      for offset, start, end in records(buffer, shard):
+        yield shard, offset, integers_of(buffer, start, end, feature)
 
 
 def write(path: str, index: Index) -> None:
@@ -238,6 +286,28 @@ def label_of(buffer: Buffer, start: int, end: int, feature: str) -> int:
   Raises:
     DataError: there is no such feature, or it is not one integer.
   """
+  integers = integers_of(buffer, start, end, feature)
+  if len(integers) != 1:
+    raise DataError(
+      f"feature {feature!r} must hold one integer, got {len(integers)}"
+    )
+  return integers[0]
+
+
+def integers_of(
+  buffer: Buffer, start: int, end: int, feature: str
+) -> list[int]:
+  """Returns the integers in a feature of a serialised `tf.train.Example`.
+
+  Args:
+    buffer: holds the example.
+    start: its first byte.
+    end: the byte after its last.
+    feature: the feature's name.
+
+  Raises:
+    DataError: there is no such feature.
+  """
   wanted = feature.encode()
   names = []
   for features in _messages(buffer, (start, end), 1):
@@ -245,14 +315,14 @@ def label_of(buffer: Buffer, start: int, end: int, feature: str) -> int:
       keys = _messages(buffer, entry, 1)
       name = b"".join(bytes(buffer[slice(*key)]) for key in keys)
       if name == wanted:
-        return _one_integer(buffer, entry, feature)
+        return _integers(buffer, entry)
       names.append(name.decode(errors="replace"))
   found = ", ".join(map(repr, sorted(names)))
   raise DataError(f"it has no feature {feature!r}, only {found or 'none'}")
 
 
-def _one_integer(buffer: Buffer, entry: Span, feature: str) -> int:
-  """Returns the value of a map entry: Feature{int64_list{value}}."""
+def _integers(buffer: Buffer, entry: Span) -> list[int]:
+  """Returns the values of a map entry: Feature{int64_list{value}}."""
   integers: list[int] = []
   for value in _messages(buffer, entry, 2):
     for int64_list in _messages(buffer, value, 3):
@@ -263,12 +333,7 @@ def _one_integer(buffer: Buffer, entry: Span, feature: str) -> int:
         while first < last:  # Packed, as by most writers.
           integer, first = _varint(buffer, first, last)
           integers.append(integer)
-  if len(integers) != 1:
-    raise DataError(
-      f"feature {feature!r} must hold one integer, got {len(integers)}"
-    )
-  (integer,) = integers
-  return integer - 2**64 if integer >= 2**63 else integer
+  return [n - 2**64 if n >= 2**63 else n for n in integers]
 
 
 def _messages(buffer: Buffer, span: Span, number: int) -> Iterator[Span]:

@@ -22,7 +22,9 @@ class LabelledImages(abc.ABC):
   """What all kinds of source have in common.
 
   Attributes:
-    labels: [num_examples] int32, in [0, num_classes).
+    labels: [num_examples] int32, in [0, num_classes); or, if an image may have
+      any number of labels, [num_examples, num_classes] uint8, 1 for each of
+      them and 0 for the others.
     class_names: one name per class.
     name: the data set's name, for messages and the run card.
   """
@@ -40,14 +42,31 @@ class LabelledImages(abc.ABC):
     return len(self.class_names)
 
   @property
+  def multi_label(self) -> bool:
+    """Whether an image may have any number of labels."""
+    return self.labels.ndim == 2
+
+  def classes_of(self, index: int) -> list[str]:
+    """Returns the names of the classes of an example."""
+    if self.multi_label:
+      return [self.class_names[k] for k in np.flatnonzero(self.labels[index])]
+    return [self.class_names[self.labels[index]]]
+
+  def class_counts(self) -> list[int]:
+    """Returns the number of examples of each class."""
+    if self.multi_label:
+      return self.labels.sum(axis=0, dtype=np.int64).tolist()
+    return np.bincount(self.labels, minlength=self.num_classes).tolist()
+
+  @property
   @abc.abstractmethod
   def image_shape(self) -> tuple[int | None, int | None, int]:
     """Height, width and channels; None if an image must be decoded first."""
 
   def place(self, index: int) -> str:
     """Returns the place and the class of an example, for a message."""
-    class_name = self.class_names[self.labels[index]]
-    return f"{self._place(index)} (class {class_name})"
+    names = ", ".join(self.classes_of(index)) or "none"
+    return f"{self._place(index)} (class {names})"
 
   @abc.abstractmethod
   def _place(self, index: int) -> str:
@@ -101,6 +120,8 @@ class LabelledImages(abc.ABC):
   ) -> tuple[Self, Self]:
     """Splits the examples in two, each class in proportion.
 
+    If images have any number of labels, each set of labels in proportion.
+
     Args:
       validation_fraction: of the examples, for the second part; in (0, 1).
       seed: of the split; not the run's, so that all runs share one split.
@@ -116,13 +137,21 @@ class LabelledImages(abc.ABC):
         f"validation_fraction must be in (0, 1), got {validation_fraction}"
       )
     random = np.random.default_rng(seed)
-    held_out = []
-    for label in range(self.num_classes):
-      (members,) = np.nonzero(self.labels == label)
-      # A class of one example stays in the training data.
-      count = min(round(len(members) * validation_fraction), len(members) - 1)
-      held_out.append(random.permutation(members)[: max(count, 0)])
-    validation = np.sort(np.concatenate(held_out))
+    if self.multi_label:
+      # Equal sets of labels in a row: equal steps take their share of each.
+      shuffled = random.permutation(self.num_examples)
+      ordered = shuffled[np.lexsort(self.labels[shuffled].T)]
+      count = round(self.num_examples * validation_fraction)
+      places = (np.arange(count) + random.random()) / validation_fraction
+      validation = np.sort(ordered[places.astype(np.int64) % self.num_examples])
+    else:
+      held_out = []
+      for label in range(self.num_classes):
+        (members,) = np.nonzero(self.labels == label)
+        # A class of one example stays in the training data.
+        count = min(round(len(members) * validation_fraction), len(members) - 1)
+        held_out.append(random.permutation(members)[: max(count, 0)])
+      validation = np.sort(np.concatenate(held_out))
     if not len(validation):
       raise DataError(
         f"validation_fraction={validation_fraction} of {self.name} leaves no"
@@ -142,7 +171,7 @@ class Source(LabelledImages):
 
   Attributes:
     images: [num_examples, height, width, channels] uint8.
-    labels: [num_examples] int32, in [0, num_classes).
+    labels: as of `LabelledImages`.
     class_names: one name per class.
     name: the data set's name, for messages and the run card.
 
@@ -172,7 +201,7 @@ class Source(LabelledImages):
         f" channels], got {images.dtype} {list(images.shape)};"
         " data.sources.arrays.from_arrays converts"
       )
-    if labels.dtype != np.int32 or labels.ndim != 1:
+    if (labels.dtype, labels.ndim) not in ((np.int32, 1), (np.uint8, 2)):
       raise DataError(
         f"labels of {self.name} must be int32 [examples], got"
         f" {labels.dtype} {list(labels.shape)};"
@@ -235,7 +264,8 @@ class Source(LabelledImages):
       repr((self.images.shape, self.class_names)).encode()
     )
     digest.update(self.images.data)
-    digest.update(self.labels.astype("<i4").data)
+    kind = "u1" if self.multi_label else "<i4"
+    digest.update(np.ascontiguousarray(self.labels, kind).data)
     return digest.hexdigest()
 
 
@@ -275,17 +305,32 @@ def with_classes(source: Any, class_names: Sequence[str]) -> Any:
       f"{', '.join(class_names)}; got {', '.join(source.class_names)}"
     )
   new = np.array([numbers[name] for name in source.class_names], np.int32)
+  if source.multi_label:
+    labels = np.zeros([source.num_examples, len(class_names)], np.uint8)
+    labels[:, new] = source.labels
+  else:
+    labels = new[source.labels]
   return dataclasses.replace(
-    source, labels=new[source.labels], class_names=tuple(class_names)
+    source, labels=labels, class_names=tuple(class_names)
   )
 
 
 def check_labels(labels: np.ndarray, num_classes: int, name: str) -> None:
-  """Checks that each label is in [0, num_classes).
+  """Checks that each label is in [0, num_classes), or that each row is 0 and 1.
 
   Raises:
     DataError: names the first label that is not, and its example.
   """
+  if labels.ndim == 2:
+    wrong = (labels > 1).any(axis=1)
+    if labels.shape[1] != num_classes or wrong.any():
+      example = int(np.argmax(wrong))
+      raise DataError(
+        f"labels of {name} must be rows of {num_classes} numbers, 1 for each"
+        f" label of the image and 0 for the others, got {labels.shape[1]}"
+        f" numbers, {labels[example][:5].tolist()}... at example {example}"
+      )
+    return
   outside = (labels < 0) | (labels >= num_classes)
   if outside.any():
     example = int(np.argmax(outside))

@@ -7,6 +7,7 @@ Its TFRecord files are read like ours: in any order, with our own index.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from data.errors import DataError
@@ -22,6 +23,7 @@ def load(
   validation_fraction: float = 0.0,
   channels: int = 3,
   eval_split: str = splits.AUTO,
+  multi_label: bool = False,
 ) -> tuple[EncodedSource, EncodedSource]:
   """Loads a data set, and downloads and prepares it if that is not done yet.
 
@@ -33,13 +35,14 @@ def load(
       test.
     channels: 1 (gray) or 3 (RGB), which all images are converted to.
     eval_split: see `splits.to_evaluate`; a fraction leaves all splits out.
+    multi_label: whether its labels are a Sequence of ClassLabel.
 
   Returns:
     The training source and the validation source.
 
   Raises:
     DataError: TensorFlow Datasets is not installed, has no such data set, or it
-      does not hold images with one label each in TFRecord files.
+      does not hold images with such labels in TFRecord files.
   """
   try:
     import tensorflow_datasets as tfds
@@ -59,7 +62,7 @@ def load(
     raise DataError(
       f"tfds:{name} must have a split train, got {', '.join(there)}"
     )
-  train = _source(builder, TRAIN, channels)
+  train = _source(builder, TRAIN, channels, multi_label)
   found = [part for part in (splits.VALIDATION, splits.TEST) if part in there]
   chosen = splits.to_evaluate(
     # With a fraction a split of its own never counted, and is named if wanted.
@@ -72,10 +75,12 @@ def load(
     train, held_out = train.split(validation_fraction)
     if chosen is None:
       return train, held_out
-  return train, _source(builder, chosen or "", channels)
+  return train, _source(builder, chosen or "", channels, multi_label)
 
 
-def _source(builder: Any, split: str, channels: int) -> EncodedSource:
+def _source(
+  builder: Any, split: str, channels: int, multi_label: bool
+) -> EncodedSource:
   info = builder.info
   name = f"tfds:{info.full_name}"
   keys = info.supervised_keys
@@ -87,17 +92,30 @@ def _source(builder: Any, split: str, channels: int) -> EncodedSource:
       " it with file_format='tfrecord'"
     )
   image_feature, label_feature = keys
-  kinds = [type(info.features[key]).__name__ for key in keys]
-  if kinds != ["Image", "ClassLabel"]:
+  features = [info.features[key] for key in keys]
+  kinds = [type(feature).__name__ for feature in features]
+  label = features[1]
+  if multi_label and kinds[1] == "Sequence":
+    label = label.feature
+    kinds[1] += f" of {type(label).__name__}"
+  wanted = "Sequence of ClassLabel" if multi_label else "ClassLabel"
+  if kinds != ["Image", wanted]:
+    other = "single_label" if multi_label else "multi_label"
     raise DataError(
-      f"{name} must have an Image and a ClassLabel, got {' and '.join(kinds)}"
+      f"{name} must have an Image and a {wanted}, got {' and '.join(kinds)}"
+      + (f": set --task={other}" if "Label" in kinds[1] else "")
     )
   shards = [str(path) for path in info.splits[split].filepaths]
-  return tfrecord.from_index(
+  class_names = tuple(label.names)
+  source = tfrecord.from_index(
     shards,
-    record_index.of_shards(shards, label_feature),
-    tuple(info.features[label_feature].names),
+    record_index.of_shards(shards, None if multi_label else label_feature),
+    class_names,
     name=name,
     channels=channels,
     image_feature=image_feature,
   )
+  if not multi_label:
+    return source
+  rows = record_index.rows_of(shards, label_feature, len(class_names))
+  return dataclasses.replace(source, labels=rows)

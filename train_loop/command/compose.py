@@ -81,9 +81,7 @@ class Plan:
   def at_batch_size(self, size: int) -> Plan:
     """Returns the same plan with another batch size: other steps and rates."""
     self.values[BATCH_SIZE].value = size
-    config = config_lib.config_from_flags(
-      self.values, examples_per_epoch=self.inputs.train.num_examples
-    )
+    config = _config_for(self.values, self.inputs.train)
     inputs = dataclasses.replace(self.inputs, global_batch_size=size)
     return dataclasses.replace(self, config=config, inputs=inputs)
 
@@ -194,9 +192,7 @@ def plan(
   config_lib.config_from_flags(values, examples_per_epoch=10**6)
   class_names = class_names or _known_classes(model, source)
   inputs = make_inputs(values, load_sources(values, class_names))
-  config = config_lib.config_from_flags(
-    values, examples_per_epoch=inputs.train.num_examples
-  )
+  config = _config_for(values, inputs.train)
   _require_full_size_last(config, inputs.image_shape[0])
   _require_image_shapes(model.model, config, inputs.image_shape)
   _require_auxiliary_head(model.model, config)
@@ -211,6 +207,15 @@ def plan(
   )
   planned._of_weights()  # Raises if they are of another network.
   return planned
+
+
+def _config_for(values: Values, train: data.AnySource) -> TrainConfig:
+  """Returns the hyperparameters for the training data."""
+  return config_lib.config_from_flags(
+    values,
+    examples_per_epoch=train.num_examples,
+    class_counts=train.class_counts(),
+  )
 
 
 def _require_full_size_last(config: TrainConfig, image_height: int) -> None:
@@ -293,6 +298,7 @@ def make_inputs(values: Values, sources: Sources | None = None) -> data.Inputs:
     # Mode check_data needs none.
     global_batch_size=values.global_batch_size or LoopConfig.global_batch_size,
     seed=values.seed,
+    balanced=values.class_balance == "sampling",
     augmentation=augmentation,
     bad_images=skipped,
   )
@@ -548,6 +554,7 @@ def as_evaluated(
   config = config_lib.config_from_flags(
     values,
     examples_per_epoch=card["settings"]["examples_per_epoch"],
+    class_counts=card["settings"].get("class_counts", ()),
     precision=choice.precision,
     jit_compile=choice.jit_compile,
   )

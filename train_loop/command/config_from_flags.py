@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 from train_loop.command.flags import Values, group
 from train_loop.command.settings import EpochSettings
 from train_loop.config import (
   MAX_STEPS,
   EvaluationConfig,
   LoopConfig,
+  LossConfig,
   OptimizerConfig,
   PrecisionConfig,
   RegularizationConfig,
@@ -23,6 +27,7 @@ def config_from_flags(
   values: Values,
   *,
   examples_per_epoch: int,
+  class_counts: Sequence[int] = (),
   precision: str = "float32",
   jit_compile: bool = False,
 ) -> TrainConfig:
@@ -31,6 +36,7 @@ def config_from_flags(
   Args:
     values: the flags' values.
     examples_per_epoch: of the training data.
+    class_counts: likewise, of each class.
     precision: what --precision says, or what auto found.
     jit_compile: what --jit_compile says, or what auto found.
 
@@ -78,6 +84,7 @@ def config_from_flags(
     optimizer=group(OptimizerConfig, values),
     regularization=group(RegularizationConfig, values),
     evaluation=group(EvaluationConfig, values),
+    loss=_loss(values, class_counts),
     precision=PrecisionConfig(precision=precision, jit_compile=jit_compile),
     loop=group(
       LoopConfig,
@@ -90,6 +97,14 @@ def config_from_flags(
       ),
     ),
   )
+
+
+def _loss(values: Values, class_counts: Sequence[int]) -> LossConfig:
+  """Returns what is minimised; it counts the classes only if it needs to."""
+  loss = group(LossConfig, values, task=values.task)
+  if not loss.needs_class_counts:
+    return loss
+  return dataclasses.replace(loss, class_counts=tuple(class_counts))
 
 
 def _require_decay(spans: EpochSettings, ramp: int, total_steps: int) -> None:

@@ -45,6 +45,7 @@ GROUPS: dict[str, type] = {
   "Learning rate": config.ScheduleConfig,
   "Optimizer": config.OptimizerConfig,
   "Regularization": config.RegularizationConfig,
+  "Loss": config.LossConfig,
   "Loop": config.LoopConfig,
   "Evaluation": config.EvaluationConfig,
   "What to compute in": Asked,

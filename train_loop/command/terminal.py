@@ -53,6 +53,14 @@ def summary(final: dict[str, Any]) -> str:
 
 
 def _results(final: dict[str, Any]) -> str:
+  if "eval_mean_average_precision" in final:
+    precision = _figure(final["eval_mean_average_precision"], ".2%")
+    return (
+      f"mean average precision {precision}, "
+      f"F1 {_figure(final['eval_f1_macro'], '.2%')} (macro), "
+      f"loss {_figure(final['eval_loss'], '.4f')} "
+      f"on {final['eval_examples']} examples"
+    )
   if "eval_top1" not in final:
     return (
       f"training loss {_figure(final['loss'], '.4f')}, "

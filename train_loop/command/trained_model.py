@@ -10,11 +10,13 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from absl import logging
+
 from train_loop.command import flags, trust
 from train_loop.config import CHECKPOINTS
 from train_loop.fields import ConfigError
 from train_loop.models import names as model_names
-from train_loop.workdir import run_card
+from train_loop.workdir import metrics_file, run_card
 from train_loop.workdir.reading import read_file
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class TrainedModel:
       default.
     class_names: one for each class.
     image_shape: height, width and channels of the images in evaluation.
+    thresholds: if images have any number of labels, the probability from which
+      on each is said to be there; if not, None.
   """
 
   model: tf.keras.Model
@@ -41,6 +45,7 @@ class TrainedModel:
   flags: dict[str, Any]
   class_names: tuple[str, ...]
   image_shape: tuple[int, int, int]
+  thresholds: tuple[float, ...] | None = None
 
   @property
   def image_size(self) -> int:
@@ -144,14 +149,18 @@ def load(
   model = models.build_model(**card["network"], dtype=dtype)
   if card["choice"].get("fuse_batch_norm"):  # Cards of older builds lack it.
     model = fusing.fuse_batch_norm(model)
-  checkpoints.restore_model(model, workdir, checkpoint=checkpoint)
+  step = checkpoints.restore_model(model, workdir, checkpoint=checkpoint)
   saved = {**flags.as_dict(flags.parse()), **card["flags"]}
+  thresholds = None
+  if saved["task"] == "multi_label":
+    thresholds = _thresholds(workdir, step, card["network"]["num_classes"])
   return TrainedModel(
     model=auxiliary.main_output(model),
     card=card,
     flags=saved,
     class_names=_class_names(card),
     image_shape=_image_shape(card, saved),
+    thresholds=thresholds,
   )
 
 
@@ -164,6 +173,23 @@ def _class_names(card: dict[str, Any]) -> tuple[str, ...]:
       f"run_card.json must name {count} classes, got {len(names)}"
     )
   return tuple(map(str, names))
+
+
+def _thresholds(
+  workdir: str | os.PathLike[str], step: int, num_classes: int
+) -> tuple[float, ...]:
+  """Returns the thresholds that the evaluation at a step was fitted to."""
+  for record in reversed(metrics_file.read_metrics(workdir)):
+    found = record.get("eval_thresholds")
+    fits = isinstance(found, list) and len(found) == num_classes
+    if fits and record["step"] == step:
+      return tuple(map(float, found))
+  logging.warning(
+    "no evaluation of step %d is on record: a label counts from a probability "
+    "of one half on",
+    step,
+  )
+  return (0.5,) * num_classes
 
 
 def _image_shape(

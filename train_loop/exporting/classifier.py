@@ -23,6 +23,8 @@ class Classifier:
     class_names: one a logit.
     image_shape: height, width and channels of what the network is given.
     flip_tta: whether the mirror image votes too.
+    thresholds: if images have any number of labels, the probability from which
+      on each is said to be there; if not, None.
     crop_pixels: from images of any size, [batch, height, width, channels]
       uint8, to those that the network is given; None if it takes only those.
     crop_encoded: likewise from one encoded image, [] string to
@@ -33,8 +35,14 @@ class Classifier:
   class_names: Sequence[str]
   image_shape: tuple[int, int, int]
   flip_tta: bool = False
+  thresholds: Sequence[float] | None = None
   crop_pixels: Function | None = None
   crop_encoded: Function | None = None
+
+  @property
+  def multi_label(self) -> bool:
+    """Whether an image may have any number of labels."""
+    return self.thresholds is not None
 
   def probabilities(self, images: tf.Tensor) -> tf.Tensor:
     """Returns the probability of each class, as evaluation computes it.
@@ -51,9 +59,12 @@ class Classifier:
 
     images = tf.ensure_shape(images, [None, *self.image_shape])
     pixels = tf.cast(images, tf.float32)
-    if self.flip_tta:
-      return tf.nn.softmax(tricks.flip_tta(forward, pixels))
-    return tf.nn.softmax(forward(pixels))
+    logits = (
+      tricks.flip_tta(forward, pixels, multi_label=self.multi_label)
+      if self.flip_tta
+      else forward(pixels)
+    )
+    return tf.nn.sigmoid(logits) if self.multi_label else tf.nn.softmax(logits)
 
   def function(self) -> tf.types.experimental.GenericFunction:
     """Returns images [batch, *image_shape] uint8 to {"probabilities"}."""

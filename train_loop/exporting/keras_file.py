@@ -21,6 +21,7 @@ from train_loop.models.stochastic_depth_layer import StochasticDepth
 from tricks import keras_compat
 
 CLASS_NAMES = "class_names.json"
+THRESHOLDS = "thresholds.json"
 # Whose layers Keras opens in its safe mode: Lambda holds a function's code.
 _KERAS = ("keras", "tf_keras", "tensorflow")
 
@@ -28,8 +29,8 @@ _KERAS = ("keras", "tf_keras", "tensorflow")
 def write(classifier: Classifier, path: pathlib.Path) -> None:
   """Writes a .keras file: pixels [batch, *image_shape] to probabilities.
 
-  The names of the classes are the file class_names.json in it; a .keras file
-  is a zip.
+  The names of the classes are the file class_names.json in it, and their
+  thresholds, if they have any, thresholds.json; a .keras file is a zip.
 
   Args:
     classifier: what is written; its network knows the size of its images.
@@ -40,18 +41,24 @@ def write(classifier: Classifier, path: pathlib.Path) -> None:
   """
   model = of_keras_layers(classifier.model)
   images = model.inputs[0]
-  softmax = tf.keras.layers.Softmax(dtype="float32", name="probabilities")
+  activation = (
+    tf.keras.layers.Activation("sigmoid", dtype="float32", name="probabilities")
+    if classifier.multi_label
+    else tf.keras.layers.Softmax(dtype="float32", name="probabilities")
+  )
   if classifier.flip_tta:
     pixels = tf.keras.Input(classifier.image_shape, name="images")
     mirrored = keras_compat.flip(pixels, axis=2)
     mean = tf.keras.layers.Average(dtype="float32", name="mean_of_both")
-    answers = mean([softmax(model(pixels)), softmax(model(mirrored))])
+    answers = mean([activation(model(pixels)), activation(model(mirrored))])
     images = pixels
   else:
-    answers = softmax(model.outputs[0])
+    answers = activation(model.outputs[0])
   tf.keras.Model(images, answers, name=model.name).save(path)
   with zipfile.ZipFile(path, "a") as file:
     file.writestr(CLASS_NAMES, json.dumps(list(classifier.class_names)))
+    if classifier.thresholds is not None:
+      file.writestr(THRESHOLDS, json.dumps(list(classifier.thresholds)))
 
 
 def of_keras_layers(model: tf.keras.Model) -> tf.keras.Model:

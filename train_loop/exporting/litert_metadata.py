@@ -19,6 +19,8 @@ from typing import Any
 from train_loop.exporting.classifier import Classifier
 
 LABELS = "labels.txt"
+# Ours, as one line a class: from which probability on it is said to be there.
+THRESHOLDS = "thresholds.txt"
 _MODEL_IDENTIFIER = b"TFL3"
 _METADATA_IDENTIFIER = b"M001"
 _METADATA_NAME = b"TFLITE_METADATA"
@@ -53,6 +55,9 @@ def with_class_names(model: bytes, classifier: Classifier) -> bytes:
   names = [" ".join(name.split()) for name in classifier.class_names]
   with zipfile.ZipFile(file, "a") as labels:
     labels.writestr(LABELS, "".join(f"{name}\n" for name in names))
+    if classifier.thresholds is not None:
+      thresholds = "".join(f"{value}\n" for value in classifier.thresholds)
+      labels.writestr(THRESHOLDS, thresholds)
   return file.getvalue()
 
 

@@ -16,7 +16,8 @@ _OPSET = 15
 def write(classifier: Classifier, path: pathlib.Path) -> None:
   """Writes an ONNX file: `images`, uint8, to `probabilities`.
 
-  The names of the classes are its metadata `class_names`, a list in JSON.
+  The names of the classes are its metadata `class_names`, a list in JSON, and
+  their thresholds, if they have any, its metadata `thresholds`.
 
   Args:
     classifier: what is written.
@@ -30,7 +31,9 @@ def write(classifier: Classifier, path: pathlib.Path) -> None:
   model, _ = tf2onnx.convert.from_function(
     function, input_signature=function.input_signature, opset=_OPSET
   )
-  names = json.dumps(list(classifier.class_names))
-  onnx.helper.set_model_props(model, {"class_names": names})
+  told = {"class_names": json.dumps(list(classifier.class_names))}
+  if classifier.thresholds is not None:
+    told["thresholds"] = json.dumps(list(classifier.thresholds))
+  onnx.helper.set_model_props(model, told)
   onnx.checker.check_model(model)
   onnx.save(model, str(path))

@@ -28,6 +28,10 @@ def write(classifier: Classifier, path: pathlib.Path) -> None:
   - encoded_images: `contents`, [batch] string, if it decodes them
   - class_names: no input; `class_names`, [num_classes] string
 
+  If images have any number of labels, the first two give `present`, [batch,
+  num_classes] bool, in place of `class_name`, and the third `thresholds`,
+  [num_classes] float32, the probability from which on a label is present.
+
   The names are the file assets/class_names.json too. TensorFlow Serving asks
   that all outputs of a signature have one size of batch, so all names are none
   of the first two.
@@ -41,11 +45,16 @@ def write(classifier: Classifier, path: pathlib.Path) -> None:
   crop = classifier.crop_pixels or tf.identity
   if classifier.crop_pixels:
     shape = (None, None, shape[-1])
-  names = tf.constant(list(classifier.class_names))
+  told = {"class_names": tf.constant(list(classifier.class_names))}
+  if classifier.thresholds is not None:
+    told["thresholds"] = tf.constant(classifier.thresholds, tf.float32)
 
   def answers(crops: tf.Tensor) -> dict[str, tf.Tensor]:
     probabilities = classifier.probabilities(crops)
-    winners = tf.gather(names, tf.argmax(probabilities, axis=1))
+    if classifier.multi_label:
+      present = probabilities >= told["thresholds"]
+      return {"probabilities": probabilities, "present": present}
+    winners = tf.gather(told["class_names"], tf.argmax(probabilities, axis=1))
     return {"probabilities": probabilities, "class_name": winners}
 
   def of_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -64,7 +73,7 @@ def write(classifier: Classifier, path: pathlib.Path) -> None:
   functions = {
     PIXELS: tf.function(of_pixels, input_signature=[pixels]),
     "class_names": tf.function(
-      lambda: {"class_names": tf.identity(names)}, input_signature=[]
+      lambda: tf.nest.map_structure(tf.identity, told), input_signature=[]
     ),
   }
   if classifier.crop_encoded:

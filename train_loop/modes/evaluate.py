@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import data
 from data.sources import image_folder
 from data.sources.source import with_classes
@@ -57,7 +59,14 @@ def run(values: flags.Values) -> int:
   dataset = inputs.eval_dataset()
   try:
     with input_failures(range(0), config):
-      results = evaluation.make_evaluate(trained.model, dataset, config)()
+      results = evaluation.make_evaluate(
+        trained.model,
+        dataset,
+        config,
+        thresholds=None
+        if trained.thresholds is None
+        else np.array(trained.thresholds),
+      )()
   except InputFailed as error:
     raise inputs.bad_image(error.steps) or error from error
   print(f"{workdir}: {terminal.summary(results)}")

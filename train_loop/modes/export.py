@@ -140,6 +140,7 @@ def _classifier(values: flags.Values) -> Classifier:
     class_names=trained.class_names,
     image_shape=shape,
     flip_tta=values.flip_tta,
+    thresholds=trained.thresholds,
     crop_pixels=crop,
     crop_encoded=crop_encoded,
   )
@@ -152,7 +153,7 @@ class _Examples:
   Attributes:
     crops: [images, *image_shape] uint8.
     contents: the encoded images; None of arrays.
-    labels: [images] int32; None of noise.
+    labels: [images] int32; None of noise, and of several labels an image.
   """
 
   crops: np.ndarray
@@ -167,7 +168,8 @@ def _examples(
   last = source.num_examples - 1
   indices = np.unique(np.linspace(0, last, count).round().astype(np.int64))
   if isinstance(source, data.Source):
-    return _Examples(source.images[indices], None, source.labels[indices])
+    labels = None if source.multi_label else source.labels[indices]
+    return _Examples(source.images[indices], None, labels)
   import tensorflow as tf
 
   from data import reading
@@ -193,7 +195,8 @@ def _examples(
       f"{source.place(int(indices[0]))}"
     )
   contents, crops = zip(*loaded.values())
-  return _Examples(np.stack(crops), list(contents), source.labels[[*loaded]])
+  labels = None if source.multi_label else source.labels[[*loaded]]
+  return _Examples(np.stack(crops), list(contents), labels)
 
 
 def _questions(

@@ -72,7 +72,8 @@ class Answer:
 
   Attributes:
     name: of the image, as it was given.
-    classes: pairs of a class and its probability, the likeliest first.
+    classes: pairs of a class and its probability, the likeliest first; if
+      images have any number of labels, those that are said to be there.
     error: why there are none, or "".
   """
 
@@ -243,10 +244,13 @@ def answer(
   batch_size = min(config.loop.global_batch_size, len(files), _MAX_BATCH)
   batch_size = -(-batch_size // parts) * parts
 
+  thresholds = trained.thresholds
+  activation = tf.nn.softmax if thresholds is None else tf.nn.sigmoid
+
   @tf.function
   def ranked(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
     logits = eval_logits(trained.model, batch["image"], config)
-    return tf.math.top_k(tf.nn.softmax(logits), k=top)
+    return tf.math.top_k(activation(logits), k=top)
 
   dataset = pipeline.image_dataset(
     [images[number].path for number in files],
@@ -265,7 +269,11 @@ def answer(
       answers.append(
         Answer(
           images[done - 1].name,
-          [(trained.class_names[i], float(p)) for p, i in zip(*row)],
+          [
+            (trained.class_names[i], float(p))
+            for p, i in zip(*row)
+            if thresholds is None or p >= thresholds[i]
+          ],
         )
       )
     yield answers

@@ -186,7 +186,7 @@ def restore_model(
   *,
   averaged: bool = True,
   checkpoint: str = LATEST,
-) -> None:
+) -> int:
   """Gives a model the weights of a run's checkpoint.
 
   Args:
@@ -195,6 +195,9 @@ def restore_model(
     averaged: take the averaged weights, if the run averages them.
     checkpoint: "latest", the newest that can be read; or "best", that of the
       best evaluation.
+
+  Returns:
+    The checkpoint's step.
 
   Raises:
     ConfigError: there is no such checkpoint that can be read, or it is of
@@ -206,20 +209,23 @@ def restore_model(
   untrained = keras_compat.tf_variables(model.non_trainable_variables)
   weights = {"parameters": parameters, "untrained": untrained}
   statistics = [v for v in untrained if v.dtype.is_floating]
+  restored = 0
 
   def restore(path: str) -> None:
+    nonlocal restored
     _restore(weights, path)
     with _reading(path) as plain:
       has_averages = _holds(_saved_variables(plain), "averages")
     if averaged and has_averages:
       _restore({"averages": parameters + statistics}, path)
+    restored = int(path.rpartition("-")[2])
 
   folder = pathlib.Path(workdir) / DIRECTORY
   run_key = (run_card.read(workdir) or {}).get("run_key", "")
   if checkpoint == LATEST:
     if _restore_newest(folder, restore, run_key=run_key) is None:
       raise ConfigError(f"workdir must hold a checkpoint, got {workdir}")
-    return
+    return restored
   remedy = "take --checkpoint=latest"
   best = folder / BEST
   if _restore_newest(best, restore, run_key=run_key, remedy=remedy) is None:
@@ -227,6 +233,7 @@ def restore_model(
       "checkpoint must be latest for a run that was not evaluated while it "
       f"trained, got 'best' for {os.fspath(workdir)}"
     )
+  return restored
 
 
 def _restore_newest(

@@ -28,6 +28,8 @@ _EVALUATION = {
   "eval_loss": "loss {:.4f}",
   "eval_top1": "top-1 {:.2%}",
   "eval_top5": "top-5 {:.2%}",
+  "eval_mean_average_precision": "mean average precision {:.2%}",
+  "eval_f1_macro": "F1 {:.2%} (macro)",
   "eval_examples": "{:,} examples",
   "eval_seconds": "{:.1f} s",
 }
@@ -118,7 +120,7 @@ class Reporter:
     shown = {
       name.replace("eval_", ""): value
       for name, value in record.items()
-      if name != "step" and value is not None
+      if name != "step" and isinstance(value, (int, float))
     }
     self._boards[board].scalars(shown, step=record["step"])
 

@@ -79,10 +79,16 @@ _FINAL: dict[str, tuple[type, ...]] = {
 }
 _FINAL_OF_EVALUATION: dict[str, tuple[type, ...]] = {
   "final.eval_loss": _FIGURE,
-  "final.eval_top1": _FIGURE,
-  "final.eval_top5": _FIGURE,
   "final.eval_examples": (int,),
 }
+# And besides, of images with one label, or with any number of them.
+_FINAL_OF_LABELS: tuple[dict[str, tuple[type, ...]], ...] = (
+  {"final.eval_top1": _FIGURE, "final.eval_top5": _FIGURE},
+  {
+    "final.eval_mean_average_precision": _FIGURE,
+    "final.eval_f1_macro": _FIGURE,
+  },
+)
 _NAMES = {
   bool: "true or false",
   dict: "an object",
@@ -125,8 +131,7 @@ def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
       raise ValueError("it holds no object")
     _require_types(card, _TYPES)
     if card["finished"]:
-      evaluated = "eval_top1" in card["final"]
-      _require_types(card, _FINAL_OF_EVALUATION if evaluated else _FINAL)
+      _require_types(card, _final_types(card["final"]))
   except (ValueError, RecursionError) as error:
     raise ConfigError(
       f"{path} is not a run card ({first_line(error)}): move it away to start "
@@ -149,6 +154,15 @@ def _name_split_of_npz(flags: dict[str, Any]) -> None:
   """Adds to an older card's flags what was evaluated: the test arrays."""
   if flags.get("dataset") == "npz" and not flags.get("validation_fraction"):
     flags.setdefault("eval_split", "test")
+
+
+def _final_types(final: dict[str, Any]) -> dict[str, tuple[type, ...]]:
+  """Returns the types of the figures that a finished run's card must have."""
+  if "eval_loss" not in final:
+    return _FINAL
+  one, any_number = _FINAL_OF_LABELS
+  several = "eval_mean_average_precision" in final
+  return {**_FINAL_OF_EVALUATION, **(any_number if several else one)}
 
 
 def _spelled_anew(optimizer: Any) -> Any:

@@ -21,7 +21,15 @@ from train_loop.workdir.writing import writing
 # TensorBoard groups charts by what stands before the slash, sorts the groups by
 # name and opens the first two: curves, examples; all else is in internals.
 TAGS = {
-  name: f"curves/{name}" for name in ("loss", "top1", "top5", "learning_rate")
+  name: f"curves/{name}"
+  for name in (
+    "loss",
+    "top1",
+    "top5",
+    "balanced_accuracy",
+    "mean_average_precision",
+    "learning_rate",
+  )
 }
 
 # The least width of an image in the picture, for its caption to be legible.
