@@ -1,0 +1,167 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of weights and logits by class, and of the order with equal classes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.utils import class_weight
+
+from data import order
+from tests import modes, tiny
+from train_loop import state as state_lib
+from train_loop import step as step_lib
+from train_loop.config import ConfigError
+from tricks import adjust_logits, class_weights
+
+COUNTS = [600, 60, 6, 1]
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.9, 0.999, 1.0 - 1e-9])
+def test_weights_are_the_formula(beta):
+  effective = [(1 - beta**n) / (1 - beta) for n in COUNTS]
+  expected = np.array([1 / number for number in effective])
+  expected *= sum(COUNTS) / (expected @ COUNTS)
+  found = class_weights(COUNTS, beta=beta)
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+  assert found.dtype == np.float32
+
+
+def test_weights_at_one_are_scikit_learns():
+  labels = np.repeat(np.arange(4), COUNTS)
+  expected = class_weight.compute_class_weight(
+    "balanced", classes=np.arange(4), y=labels
+  )
+  np.testing.assert_allclose(
+    class_weights(COUNTS, beta=1.0), expected, rtol=1e-6
+  )
+
+
+def test_a_class_without_examples_weighs_nothing():
+  for beta in (0.0, 0.5, 1.0):
+    assert class_weights([3, 0, 3], beta=beta).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("mode", modes.MODES)
+@pytest.mark.parametrize("tau", [0.5, 1.0, 2.0])
+def test_adjusted_logits_are_the_formula(mode, tau):
+  logits = np.random.default_rng(0).normal(size=[5, 4]).astype(np.float32)
+  found = modes.run(lambda z: adjust_logits(z, COUNTS, tau=tau), mode, logits)
+  priors = [tau * math.log(n / sum(COUNTS)) for n in COUNTS]
+  np.testing.assert_allclose(found, logits + np.array(priors), rtol=1e-5)
+
+
+def test_adjusting_by_nothing_is_the_identity():
+  logits = tf.ones([2, 4])
+  assert adjust_logits(logits, COUNTS, tau=0.0) is logits
+
+
+@pytest.mark.parametrize(
+  "call, text",
+  [
+    (lambda: class_weights(COUNTS, beta=1.1), r"beta must be in \[0, 1\]"),
+    (lambda: class_weights([], beta=0.5), "class_counts must be numbers"),
+    (lambda: class_weights([-1, 2], beta=0.5), "class_counts must be numbers"),
+    (lambda: class_weights([0, 0], beta=0.5), "class_counts must not all be 0"),
+    (lambda: adjust_logits(tf.ones([1, 4]), COUNTS, tau=-1.0), "tau must be"),
+    (lambda: adjust_logits(tf.ones([1, 4]), COUNTS, tau=math.nan), "tau must"),
+  ],
+)
+def test_a_value_out_of_range_is_named(call, text):
+  with pytest.raises(ValueError, match=text):
+    call()
+
+
+def balanced(labels, count, *, start=0, seed=0):
+  positions = start + tf.range(count, dtype=tf.int64)
+  passes, indices = order.balanced_order(np.array(labels), seed=seed)(positions)
+  assert passes.dtype == indices.dtype == tf.int64
+  return passes.numpy(), indices.numpy()
+
+
+# 2000 examples of class 0 are a block of their own; class 2 has none.
+LABELS = np.random.default_rng(0).permutation(
+  np.repeat([0, 1, 3], [2000, 40, 1])
+)
+
+
+@pytest.mark.parametrize("seed", [0, 2**63 - 1])
+def test_each_class_comes_equally_often(seed):
+  _, indices = balanced(LABELS, 1026 * 40, seed=seed)
+  classes = LABELS[indices]
+  # A block is 342 turns of 3 classes.
+  for block in classes.reshape(40, 1026):
+    assert np.bincount(block).tolist() == [342, 342, 0, 342]
+  # 13,680 turns: 6 whole passes over class 0 and a part of the next, and 13
+  # blocks of 26 passes over class 1.
+  counts = np.bincount(indices, minlength=len(LABELS))
+  assert set(counts[LABELS == 0]) == {6, 7}
+  assert 338 <= min(counts[LABELS == 1]) <= max(counts[LABELS == 1]) <= 364
+  assert set(counts[LABELS == 3]) == {13_680}
+
+
+def test_a_pass_has_each_example_once():
+  passes, indices = balanced(LABELS, 30_000)
+  pairs = np.stack([passes, indices], axis=1)
+  assert len(np.unique(pairs, axis=0)) == len(pairs)
+
+
+def test_a_place_has_its_example_wherever_the_stream_starts():
+  whole = balanced(LABELS, 3000)
+  for start in (1, 999, 2500):
+    part = balanced(LABELS, 500, start=start)
+    for found, expected in zip(part, whole):
+      np.testing.assert_array_equal(found, expected[start : start + 500])
+
+
+def test_classes_and_examples_are_shuffled():
+  _, indices = balanced(LABELS, 6000)
+  _, others = balanced(LABELS, 6000, seed=1)
+  classes = LABELS[indices]
+  # Two independent draws of three classes agree in a third of the places.
+  assert 0.3 < np.mean(classes == LABELS[others]) < 0.37
+  assert 0.3 < np.mean(classes[1:] == classes[:-1]) < 0.37
+  of_first = indices[classes == 0]
+  assert abs(np.corrcoef(of_first, np.arange(len(of_first)))[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("balance", ["weights", "logit_adjustment"])
+def test_the_step_weighs_classes(balance):
+  config = tiny.config(
+    class_balance=balance,
+    class_balance_beta=0.99,
+    class_counts=tuple(COUNTS),
+    label_smoothing=0.1,
+    mixup_alpha=0.2,
+  )
+  state = state_lib.TrainState(tiny.model(), config)
+  batch = tiny.batch()
+  images, targets = step_lib.mixed_batch(batch, tf.constant(0), 4, config)
+  gradients, metrics = step_lib.loss_gradients(
+    state, (images,), targets, config, None
+  )
+  with tf.GradientTape() as tape:
+    logits = state.model(images, training=True)
+    if balance == "weights":
+      log_p = tf.nn.log_softmax(logits)
+      weighted = targets * class_weights(COUNTS, beta=0.99)
+      losses = -tf.reduce_sum(weighted * log_p, axis=1)
+    else:
+      priors = np.log(np.array(COUNTS, np.float32) / sum(COUNTS))
+      losses = tf.keras.losses.categorical_crossentropy(
+        targets, logits + priors, from_logits=True
+      )
+    loss = tf.reduce_mean(losses)
+  expected = tape.gradient(loss, state.parameters)
+  np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+  for found, other in zip(gradients, expected):
+    np.testing.assert_allclose(found, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_balance_must_fit_the_task():
+  with pytest.raises(ConfigError, match="class_balance must be none with task"):
+    tiny.config(task="multi_label", class_balance="sampling")
