@@ -28,7 +28,7 @@ import tensorflow as tf
 import data
 from data import DataError
 from data.images import decode, netpbm
-from data.sources import csv_table, idx, npz, record_index
+from data.sources import idx, npz, record_index, table
 from train_loop import config as config_lib
 from train_loop.command import config_from_flags, flags, recipes
 from train_loop.fields import ConfigError
@@ -52,6 +52,10 @@ def valid_npz() -> bytes:
 
 def valid_csv() -> bytes:
   return 'path,label,split\na/1.jpg,cat,train\n"b,2.png",dög,test\n'.encode()
+
+
+def valid_columns() -> bytes:
+  return "\ufeffImage;Cat;Dög\na.jpg;1;0\nb.png;-1.0;1\nc.png;;\n".encode()
 
 
 def valid_index() -> bytes:
@@ -100,7 +104,7 @@ def read_idx(path: str) -> dict[str, Any]:
 
 
 def read_csv(path: str) -> dict[str, Any]:
-  return {"rows": csv_table.read_rows(path)}
+  return table.read(path)._asdict()
 
 
 def read_index(path: str) -> dict[str, Any]:
@@ -116,6 +120,7 @@ KINDS = {
   "idx.gz": Kind(lambda: gzip.compress(valid_idx()), read_idx, True),
   "npz": Kind(valid_npz, npz.read_arrays, True),
   "csv": Kind(valid_csv, read_csv, False),
+  "csv of columns": Kind(valid_columns, read_csv, False),
   "index": Kind(valid_index, read_index, True),
   # Its checksums are for whoever reads an image, and cost too much here.
   "records": Kind(valid_records, read_records, False),

@@ -200,12 +200,22 @@ def test_a_table_without_heading_beside_its_images(tmp_path):
   [
     ("", "has no rows"),
     ("path,label\n", "has no rows"),
-    ("a.jpg,cat,train\n", "line 1 must be path,label, got 3 cells"),
-    ("path,label,split\na.jpg,cat\n", "line 2 must be path,label,split"),
-    ("a.jpg,\n", "line 1 has an empty cell"),
-    ("path,label,split\na.jpg,cat,dev\n", "split must be train or one of"),
+    ("a.jpg,cat,7,x\n", "line 1 must be path,label or path,label,split"),
+    ("path,label,split\na.jpg,cat\n", "line 2 must have 3 cells, got 2"),
+    ("a.jpg,\n", "line 1 must have one label, got none; --task=multi_label"),
+    ("a.jpg,cat|dog\n", "must have one label, got 'cat', 'dog'; --task="),
+    ("a.jpg,cat\n ,dog\n", "line 2 has no path"),
+    (
+      "path,label,split\na.jpg,cat,train\nb.jpg,dog,kept\n",
+      "line 3: split must be one of train, training",
+    ),
+    ("photo,kind\na.jpg,cat\n", "line 1 must name the column of paths"),
+    ("path,kind\na.jpg,cat\n", "line 1 must name a column of labels"),
+    ('a.jpg,"c\nat"\n', "the name of a class must be one line"),
     ("a.jpg,cat\nb.jpg,dog\na.jpg,dog\n", "lists 'a.jpg' 2 times"),
-    ('"a.jpg,cat\n', "is not a CSV file"),
+    ('"a.jpg,cat\n', "line 1 must be path,label"),
+    ('a.jpg,cat\n"b.jpg,dog\n', "line 2 must have 2 cells, got 1"),
+    ("a.jpg,cat\0\n", "must be one line"),
     ("nowhere.jpg,cat\n", "nowhere.jpg of class cat is missing"),
   ],
 )
@@ -219,5 +229,5 @@ def test_a_table_that_is_not_there(tmp_path):
     csv_table.load("", "")
   with pytest.raises(DataError, match="labels must be a CSV file"):
     csv_table.load("", str(tmp_path / "none.csv"))
-  with pytest.raises(DataError, match="validation_fraction must be 0 if"):
+  with pytest.raises(DataError, match="validation_fraction must be above 0"):
     csv_table.load("", write_table(tmp_path, "a.jpg,cat\n"))

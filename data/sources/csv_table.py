@@ -1,47 +1,19 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A table of images: a CSV file with a path and a label in each row.
-
-    path,label,split
-    a/1.jpg,cat,train
-    a/2.jpg,dog,validation
-
-The heading and the third column are optional. Paths are relative to `data_dir`.
-Labels are names. Classes are sorted by number if all labels are whole numbers,
-and by name if not.
-"""
+"""Images that a table lists, with the labels that it gives them."""
 
 from __future__ import annotations
 
-import collections
-import csv
 import os
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 
 from data.errors import DataError
-from data.names import TRAIN, VALIDATION
+from data.sources import classes, image_files, splits, table
 from data.sources.encoded import EncodedSource
-from data.sources.image_files import from_files
-
-_HEADINGS = (["path", "label"], ["path", "label", "split"])
-# Longer than any path, so that a file that is no table fails early.
-_MAX_FIELD = 1 << 15
-
-
-class Row(NamedTuple):
-  """A row of the table.
-
-  Attributes:
-    path: of the image.
-    label: the name of its class.
-    validation: whether it is held out for evaluation.
-  """
-
-  path: str
-  label: str
-  validation: bool = False
+from data.sources.table import Row
 
 
 def load(
@@ -50,15 +22,17 @@ def load(
   *,
   validation_fraction: float = 0.0,
   channels: int = 3,
+  eval_split: str = splits.AUTO,
 ) -> tuple[EncodedSource, EncodedSource]:
   """Loads the images that a table lists.
 
   Args:
     data_dir: the folder that the paths start from; "" is the table's own.
-    labels: the table, a CSV file in UTF-8.
+    labels: the table; see `table.read`.
     validation_fraction: part of the images that is held out for evaluation,
-      equally from each class; 0 if the table has a column split.
+      equally from each class; 0 if the table has a split for that.
     channels: 1 (gray) or 3 (RGB), which all images are converted to.
+    eval_split: see `splits.to_evaluate`.
 
   Returns:
     The training source and the validation source.
@@ -68,94 +42,64 @@ def load(
   """
   if not labels:
     raise DataError("labels must be given for dataset=csv: --labels=FILE.csv")
-  rows = read_rows(labels)
+  found = table.read(labels)
+  logging.info("%s", found.understood)
+  _require_one_label(found, labels)
   root = data_dir or os.path.dirname(os.path.abspath(labels))
-  class_names = _class_names({row.label for row in rows})
+  class_names = classes.in_order({row.labels[0] for row in found.rows})
   numbers = {name: number for number, name in enumerate(class_names)}
 
-  def part(chosen: list[Row]) -> EncodedSource:
-    if not chosen:
-      raise DataError(f"{labels} has no row for one of its two splits")
-    return from_files(
-      [row.path for row in chosen],
-      np.array([numbers[row.label] for row in chosen], np.int32),
+  def part(split: str) -> EncodedSource:
+    rows = [row for row in found.rows if row.split == split]
+    if not rows:
+      raise DataError(f"{labels} has no row for {split}")
+    return image_files.from_files(
+      _paths(rows, root),
+      np.array([numbers[row.labels[0]] for row in rows], np.int32),
       class_names,
       root=root,
       name="csv",
       channels=channels,
+      notes=(found.understood,),
     )
 
-  held_out = [row for row in rows if row.validation]
-  if bool(held_out) == bool(validation_fraction):
-    raise DataError(
-      f"validation_fraction must be 0 if {labels} has a column split, and above"
-      f" 0 if it has none, got {validation_fraction}"
-    )
-  if held_out:
-    return part([row for row in rows if not row.validation]), part(held_out)
-  return part(rows).split(validation_fraction)
+  there = {row.split for row in found.rows}
+  chosen = splits.to_evaluate(
+    [split for split in (splits.VALIDATION, splits.TEST) if split in there],
+    labels,
+    eval_split=eval_split,
+    validation_fraction=validation_fraction,
+  )
+  train = part(splits.TRAIN)
+  if validation_fraction:
+    train, held_out = train.split(validation_fraction)
+    if chosen is None:
+      return train, held_out
+  return train, part(chosen or "")
 
 
-def read_rows(path: str | os.PathLike[str]) -> list[Row]:
-  """Reads a table of paths and labels, strictly.
-
-  Args:
-    path: the CSV file.
-
-  Returns:
-    Its rows, without the heading.
-
-  Raises:
-    DataError: names the file, the line and what is wrong with it.
-  """
-  if not os.path.isfile(path):
-    raise DataError(f"labels must be a CSV file, got {os.fspath(path)!r}")
-  csv.field_size_limit(_MAX_FIELD)
-  try:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-      reader = csv.reader(file, strict=True)
-      cells = [(reader.line_num, row) for row in reader if row]
-  except (csv.Error, UnicodeDecodeError) as error:
-    raise DataError(f"{os.fspath(path)} is not a CSV file: {error}") from error
-  heading = cells[0][1] if cells else []
-  columns = heading if heading in _HEADINGS else _HEADINGS[0]
-  if heading in _HEADINGS:
-    del cells[0]
-  if not cells:
-    raise DataError(f"{os.fspath(path)} has no rows")
-  rows = [
-    _row(row, columns, f"{os.fspath(path)} line {line}") for line, row in cells
-  ]
-  ((most_listed, times),) = collections.Counter(
-    row.path for row in rows
-  ).most_common(1)
-  if times > 1:
-    raise DataError(
-      f"{os.fspath(path)} lists {most_listed!r} {times} times: keep one row"
-    )
-  return rows
+def _require_one_label(found: table.Table, path: str) -> None:
+  for row in found.rows:
+    if len(row.labels) != 1:
+      names = ", ".join(map(repr, row.labels)) or "none"
+      raise DataError(
+        f"{path} line {row.line} must have one label, got {names};"
+        " --task=multi_label takes any number"
+      )
 
 
-def _row(cells: list[str], columns: list[str], place: str) -> Row:
-  if len(cells) != len(columns):
-    raise DataError(
-      f"{place} must be {','.join(columns)}, got {len(cells)} cells: put quotes"
-      " around a path or a label with a comma"
-    )
-  if not all(cell.strip() for cell in cells):
-    raise DataError(f"{place} has an empty cell: {','.join(cells)!r}")
-  if any("\0" in cell for cell in cells):
-    raise DataError(f"{place} holds a zero byte")
-  path, label, *split = cells
-  if split and split[0] not in (TRAIN, *VALIDATION):
-    raise DataError(
-      f"{place}: split must be {TRAIN} or one of {', '.join(VALIDATION)},"
-      f" got {split[0]!r}"
-    )
-  return Row(path, label, bool(split) and split[0] != TRAIN)
-
-
-def _class_names(labels: set[str]) -> tuple[str, ...]:
-  if all(label.isascii() and label.isdigit() for label in labels):
-    return tuple(sorted(labels, key=lambda label: (int(label), label)))
-  return tuple(sorted(labels))
+def _paths(rows: Sequence[Row], root: str) -> list[str]:
+  """Returns the rows' paths: with the file's ending, and / for Windows' \\."""
+  paths = []
+  usual = ""
+  for row in rows:
+    path = row.path
+    if "\\" in path and not os.path.isfile(os.path.join(root, path)):
+      path = path.replace("\\", "/")
+    if not path.lower().endswith(image_files.EXTENSIONS):
+      full = os.path.join(root, path)
+      endings = (usual, *image_files.EXTENSIONS)
+      usual = next((e for e in endings if os.path.isfile(full + e)), "")
+      path += usual
+    paths.append(path)
+  return paths

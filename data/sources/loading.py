@@ -20,7 +20,7 @@ _USED = {
   "digits": (),
   "synthetic": (),
   "image_folder": _FILES,
-  "csv": (*_FILES[:-1], "labels", "task"),
+  "csv": (*_FILES, "labels", "task"),
   "tfrecord": (*_FILES, "label_offset"),
   "npz": ("data_dir", "validation_fraction", "eval_split", "task"),
   "tfds": (*_FILES, "task"),
@@ -145,12 +145,7 @@ def load(
   if kind == "csv":
     from data.sources import csv_table
 
-    return csv_table.load(
-      data_dir,
-      options.labels,
-      validation_fraction=options.validation_fraction,
-      channels=channels,
-    )
+    return csv_table.load(data_dir, options.labels, channels=channels, **split)
   if kind == "tfrecord":
     from data.sources import tfrecord
 
