@@ -124,7 +124,7 @@ def break_no_classes(root):
   [
     (break_empty_class, "train/yellow holds no image"),
     (break_unknown_class, "val/pink is no class of the training data"),
-    (break_empty_file, "of class green is empty"),
+    (break_empty_file, "jpg is empty: replace it"),
     (break_two_spellings, "the folders Valid and val for validation: keep one"),
     (break_one_class, "at least two classes .* only the folder blue"),
     (break_no_part, "validation_fraction must be above 0, as in 0.1"),
@@ -216,7 +216,7 @@ def test_a_table_without_heading_beside_its_images(tmp_path):
     ('"a.jpg,cat\n', "line 1 must be path,label"),
     ('a.jpg,cat\n"b.jpg,dog\n', "line 2 must have 2 cells, got 1"),
     ("a.jpg,cat\0\n", "must be one line"),
-    ("nowhere.jpg,cat\n", "nowhere.jpg of class cat is missing"),
+    ("nowhere.jpg,cat\n", "nowhere.jpg is missing"),
   ],
 )
 def test_what_is_wrong_with_a_table_is_named(tmp_path, text, message):

@@ -23,6 +23,7 @@ def load(
   validation_fraction: float = 0.0,
   channels: int = 3,
   eval_split: str = splits.AUTO,
+  multi_label: bool = False,
 ) -> tuple[EncodedSource, EncodedSource]:
   """Loads the images that a table lists.
 
@@ -33,6 +34,7 @@ def load(
       equally from each class; 0 if the table has a split for that.
     channels: 1 (gray) or 3 (RGB), which all images are converted to.
     eval_split: see `splits.to_evaluate`.
+    multi_label: whether an image may have any number of labels.
 
   Returns:
     The training source and the validation source.
@@ -44,9 +46,11 @@ def load(
     raise DataError("labels must be given for dataset=csv: --labels=FILE.csv")
   found = table.read(labels)
   logging.info("%s", found.understood)
-  _require_one_label(found, labels)
+  if not multi_label:
+    _require_one_label(found, labels)
   root = data_dir or os.path.dirname(os.path.abspath(labels))
-  class_names = classes.in_order({row.labels[0] for row in found.rows})
+  names = {name for row in found.rows for name in row.labels}
+  class_names = classes.in_order({*found.class_names} if multi_label else names)
   numbers = {name: number for number, name in enumerate(class_names)}
 
   def part(split: str) -> EncodedSource:
@@ -55,7 +59,7 @@ def load(
       raise DataError(f"{labels} has no row for {split}")
     return image_files.from_files(
       _paths(rows, root),
-      np.array([numbers[row.labels[0]] for row in rows], np.int32),
+      _labels(rows, numbers, multi_label),
       class_names,
       root=root,
       name="csv",
@@ -86,6 +90,18 @@ def _require_one_label(found: table.Table, path: str) -> None:
         f"{path} line {row.line} must have one label, got {names};"
         " --task=multi_label takes any number"
       )
+
+
+def _labels(
+  rows: Sequence[Row], numbers: dict[str, int], multi_label: bool
+) -> np.ndarray:
+  """Returns the number of each row's class; or a row of 0 and 1 of each."""
+  if not multi_label:
+    return np.array([numbers[row.labels[0]] for row in rows], np.int32)
+  labels = np.zeros([len(rows), len(numbers)], np.uint8)
+  for place, row in enumerate(rows):
+    labels[place, [numbers[name] for name in row.labels]] = 1
+  return labels
 
 
 def _paths(rows: Sequence[Row], root: str) -> list[str]:

@@ -202,7 +202,7 @@ def from_files(
 
   Args:
     paths: of the files, relative to root.
-    labels: [files] int32, in [0, len(class_names)).
+    labels: as of `LabelledImages`.
     class_names: one name per class.
     root: the folder that the paths start from.
     name: the data set's name, for messages.
@@ -226,11 +226,11 @@ def from_files(
     os.path.abspath(root).encode("utf-8", "surrogateescape")
   )
   num_bytes = 0
-  for path, label, (size, changed) in zip(paths, labels, _all_stats(full)):
+  for path, (size, changed) in zip(paths, _all_stats(full)):
     if size <= 0:
       raise DataError(
-        f"image {printable(os.path.join(root, path))} of class"
-        f" {class_names[label]} {_PROBLEMS[size]}: replace it, or take it out"
+        f"image {printable(os.path.join(root, path))} {_PROBLEMS[size]}:"
+        " replace it, or take it out"
       )
     num_bytes += size
     line = f"{path}\0{size}\n".encode("utf-8", "surrogateescape")
@@ -238,7 +238,7 @@ def from_files(
     place.update(b"%d %b" % (changed, line))
   return EncodedSource(
     examples=Files.of(paths, root),
-    labels=np.asarray(labels, np.int32),
+    labels=labels,
     class_names=tuple(class_names),
     name=name,
     channels=channels,

@@ -145,7 +145,13 @@ def load(
   if kind == "csv":
     from data.sources import csv_table
 
-    return csv_table.load(data_dir, options.labels, channels=channels, **split)
+    return csv_table.load(
+      data_dir,
+      options.labels,
+      channels=channels,
+      multi_label=multi_label,
+      **split,
+    )
   if kind == "tfrecord":
     from data.sources import tfrecord
 
