@@ -8,10 +8,12 @@ A run of the command trains for so many minutes, and does all that a run does,
 often: it logs every 25 steps, saves every 20, evaluates each epoch, with mixup,
 averaged weights and augmentation. Meanwhile its memory (the resident set), its
 threads and its open files are counted, from its first evaluation on. At the end
-each quarter of the time is a line of a table.
+each quarter of the time is a line of a table, and a line is laid through the
+memory of the second half.
 
 The exit status is 1 if the run failed, or if its last quarter has more threads
-or open files than its second one, or more memory by 2% and 16 MiB.
+or open files than its second one, or if that line, with twice its standard
+error, may rise by 0.1 MiB a minute: so a run of minutes shows nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import psutil
 
 from benchmarks import harness, kill_loop
@@ -37,10 +40,11 @@ FLAGS = (
   "--epochs=100",
   "--eval_every_epochs=1",
 )
-# Memory may grow by this part and so many bytes: an allocator keeps some.
-GROWTH = 1.02
-SLACK = 2**24
-SAMPLES = 240
+# Bytes a minute. TensorFlow keeps some hundred bytes of each save.
+MOST_GROWTH = 0.1 * 2**20
+# Samples in a row are alike, so the line goes through the medians of parts.
+PARTS = 12
+SAMPLES = 720
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,15 +108,40 @@ def quarters(samples: Sequence[Sample]) -> list[Sample]:
   return found
 
 
-def faults(parts: Sequence[Sample]) -> list[str]:
-  """Returns what grew from the second quarter to the last.
+def growth(samples: Sequence[Sample]) -> tuple[float, float]:
+  """Returns by how much memory grows in the second half, and how sure that is.
 
   Args:
-    parts: four, as of `quarters`; in the first one it still settles.
+    samples: at least 24, at equal distances.
+
+  Returns:
+    Bytes a minute, and their standard error.
   """
-  _, early, _, late = parts
+  late = samples[len(samples) // 2 :]
+  medians = [
+    [np.median([getattr(s, name) for s in part]) for part in _parts(late)]
+    for name in ("seconds", "memory")
+  ]
+  line, errors = np.polyfit(medians[0], medians[1], 1, cov=True)
+  return 60.0 * line[0], 60.0 * float(np.sqrt(errors[0, 0]))
+
+
+def _parts(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
+  """Cuts samples into equal parts."""
+  ends = [len(samples) * number // PARTS for number in range(PARTS + 1)]
+  return [samples[start:end] for start, end in zip(ends, ends[1:])]
+
+
+def faults(samples: Sequence[Sample]) -> list[str]:
+  """Returns what grew, or may have grown by too much.
+
+  Args:
+    samples: as of `growth`; in the first quarter the run still settles.
+  """
+  _, early, _, late = quarters(samples)
+  slope, error = growth(samples)
   grown = []
-  if late.memory > GROWTH * early.memory + SLACK:
+  if slope + 2.0 * error >= MOST_GROWTH:
     grown.append("memory")
   if late.threads > early.threads:
     grown.append("threads")
@@ -163,14 +192,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     last = harness.last_line(log.read_text())
     spent = (run_card.read(run) or {}).get("budget", {})
   print(f"{last}\nbudget: {spent}")
-  if status or not samples:
+  if status or len(samples) < 2 * PARTS:
     print(f"FAILED: the run ended with status {status}")
     return 1
-  parts = quarters(samples)
-  print(table(parts))
-  grown = faults(parts)
+  print(table(quarters(samples)))
+  slope, error = (bytes_ / 2**20 for bytes_ in growth(samples))
+  print(
+    f"memory in the second half: {slope:+.4f} MiB a minute, standard error "
+    f"{error:.4f}"
+  )
+  grown = faults(samples)
   if grown:
-    print(f"FAILED: more {', '.join(grown)} in the last quarter than before")
+    print(f"FAILED: not flat: {', '.join(grown)}")
   return int(bool(grown))
 
 

@@ -1,17 +1,25 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A test that an input stream takes no more memory the longer it runs."""
+"""Tests that a run takes no more memory the longer it is."""
 
 from __future__ import annotations
+
+import ctypes
+import gc
+import itertools
+import types
 
 import numpy as np
 import psutil
 import pytest
+import tensorflow as tf
 
 from data import Augmentation, pipeline
 from data.preparation import convert
 from data.sources import image_folder, tfrecord
-from tests import pictures
+from tests import pictures, tiny
+from train_loop import budget
+from train_loop.scalars import scalar
 
 BATCHES = 2000
 # What allocators and TensorFlow's autotuning come and go by.
@@ -43,3 +51,60 @@ def test_memory_is_flat_over_many_epochs(kind, tmp_path):
   half = len(sizes) // 2
   grown = np.median(sizes[half:]) - np.median(sizes[half // 2 : half])
   assert grown < ROOM, sizes
+
+
+class _Allocated(ctypes.Structure):
+  """What glibc's mallinfo2 returns."""
+
+  _fields_ = [
+    (name, ctypes.c_size_t)
+    for name in (
+      *("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks"),
+      *("fsmblks", "uordblks", "fordblks", "keepcost"),
+    )
+  ]
+
+
+def _bytes_kept(act, count=400):
+  """Returns how many bytes more are in use after each call of `act`."""
+  allocated = getattr(ctypes.CDLL(None), "mallinfo2", None)
+  if allocated is None:
+    pytest.skip("needs glibc's mallinfo2")
+  allocated.restype = _Allocated
+
+  def in_use():
+    gc.collect()
+    return allocated().uordblks
+
+  for _ in range(20):
+    act()
+  before = in_use()
+  for _ in range(count):
+    act()
+  return (in_use() - before) / count
+
+
+def test_a_number_that_changes_is_not_kept():
+  numbers = itertools.count(10**6)
+  variable = tf.Variable(0, dtype=tf.int64)
+  assert _bytes_kept(lambda: variable.assign(scalar(next(numbers)))) < 200
+
+
+def test_a_budget_keeps_nothing_of_its_calls():
+  config = tiny.config(max_minutes=600.0, total_steps=10**6)
+  state = types.SimpleNamespace(
+    step=tf.Variable(0, dtype=tf.int64),
+    timetable=budget.Timetable(),
+    evaluations_since_best=None,
+  )
+  seconds = itertools.accumulate(0.1 + 0.001 / n for n in itertools.count(1))
+  length = budget.Budget(config, state, clock=lambda: next(seconds))
+  steps = itertools.count(10, 10)
+
+  def act():
+    length.called(next(steps), 10, traced=False)
+    with length.evaluating(), length.saving():
+      pass
+
+  # As Python numbers they take 7 kB.
+  assert _bytes_kept(act) < 1000

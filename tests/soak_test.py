@@ -7,6 +7,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import soak
@@ -14,14 +15,20 @@ from train_loop.command import flags
 
 
 def samples(**changes):
-  """A run of 100 s, of which each quarter has its own numbers."""
+  """A run of 400 s, of which each quarter has its own numbers, with noise."""
   steady = {"memory": [5e8] * 4, "threads": [30] * 4, "files": [20] * 4}
   values = {**steady, **changes}
+  noise = np.random.default_rng(0).normal(0.0, 1.0, 401)
+  slope, spread = changes.get("slope", 0.0), changes.get("spread", 1e3)
   return [
     soak.Sample(
-      float(second), *(values[name][min(second // 25, 3)] for name in steady)
+      float(second),
+      values["memory"][min(second // 100, 3)]
+      + slope * second / 60
+      + spread * noise[second],
+      *(values[name][min(second // 100, 3)] for name in ("threads", "files")),
     )
-    for second in range(101)
+    for second in range(401)
   ]
 
 
@@ -29,18 +36,28 @@ def samples(**changes):
   ("changes", "grown"),
   [
     ({}, []),
-    # It starts small, and an allocator keeps some.
-    ({"memory": [1e8, 5e8, 5.1e8, 5.2e8]}, []),
-    ({"memory": [5e8, 5e8, 5.2e8, 5.4e8]}, ["memory"]),
+    # It starts small.
+    ({"memory": [1e8, 4.9e8, 5e8, 5e8]}, []),
+    ({"slope": 3e4}, []),
+    ({"slope": 2e5}, ["memory"]),
+    ({"slope": -2e5}, []),
+    # Nobody can tell.
+    ({"spread": 1e6}, ["memory"]),
+    ({"memory": [5e8, 5e8, 5e8, 5.02e8]}, ["memory"]),
     ({"threads": [5, 30, 30, 31]}, ["threads"]),
     ({"files": [5, 20, 22, 24]}, ["open files"]),
     ({"files": [5, 20, 18, 20]}, []),
   ],
 )
-def test_what_grows_is_named(changes, grown):
-  parts = soak.quarters(samples(**changes))
-  assert soak.faults(parts) == grown
-  assert soak.table(parts).count("\n") >= 5
+def test_what_is_not_flat_is_named(changes, grown):
+  found = samples(**changes)
+  assert soak.faults(found) == grown
+  assert soak.table(soak.quarters(found)).count("\n") >= 5
+
+
+def test_growth_is_a_slope_with_its_error():
+  slope, error = soak.growth(samples(slope=2e5))
+  assert abs(slope - 2e5) < 3 * error and 0 < error < 1e3
 
 
 def test_a_process_is_watched_to_its_end():

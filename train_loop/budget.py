@@ -23,6 +23,7 @@ from absl import logging
 
 from train_loop import config as config_lib
 from train_loop.fields import refused
+from train_loop.scalars import scalar
 from train_loop.schedule import make_schedule
 from tricks.schedules import Schedule
 
@@ -222,7 +223,7 @@ class Budget(PlannedLength):
       steps, total = self._pace.get(size, (0.0, 0.0))
       steps, total = _KEPT * steps + count, _KEPT * total + seconds
       self._pace[size], self._measured_size = (steps, total), size
-      self._timetable.step_seconds.assign(total / steps)
+      self._timetable.step_seconds.assign(scalar(total / steps))
     if not self._is_late:
       self._lay(step)
 
@@ -249,7 +250,7 @@ class Budget(PlannedLength):
     self._note()
     if not self._timetable.evaluation_seconds.numpy():
       seconds = self._estimated(evaluate, batches)
-      self._timetable.evaluation_seconds.assign(seconds)
+      self._timetable.evaluation_seconds.assign(scalar(seconds))
 
   def _estimated(self, evaluate: Callable[[int], Any], batches: int) -> float:
     """Returns the seconds of all batches, by those of the first ones."""
@@ -275,14 +276,14 @@ class Budget(PlannedLength):
     """Times an evaluation."""
     self._note()
     yield
-    self._timetable.evaluation_seconds.assign(self._note())
+    self._timetable.evaluation_seconds.assign(scalar(self._note()))
 
   @contextlib.contextmanager
   def saving(self) -> Iterator[None]:
     """Times a save, which holds the time up to its beginning."""
     self._note()
     yield
-    self._timetable.saving_seconds.assign(self._note())
+    self._timetable.saving_seconds.assign(scalar(self._note()))
 
   def for_card(self) -> dict[str, Any]:
     """Returns the time that was used and what it was used for."""
@@ -305,11 +306,11 @@ class Budget(PlannedLength):
     seconds, self._mark = now - self._mark, now
     # Kept here too: a step back restores an earlier one, but no time.
     self._elapsed += seconds
-    self._timetable.elapsed.assign(self._elapsed)
+    self._timetable.elapsed.assign(scalar(self._elapsed))
     return seconds
 
   def _position(self, step: int) -> float:
-    return float(self._timetable.position(step).numpy())
+    return float(self._timetable.position(scalar(step)).numpy())
 
   def _lay(self, step: int) -> None:
     """Lays what is left of the schedule over the steps that still fit."""
@@ -320,9 +321,9 @@ class Budget(PlannedLength):
       steps = self._last_steps(position)
     self.total_steps = step + steps
     if steps:
-      self._timetable.start_step.assign(step)
-      self._timetable.start_position.assign(position)
-      self._timetable.stride.assign(left / steps)
+      self._timetable.start_step.assign(scalar(step))
+      self._timetable.start_position.assign(scalar(position))
+      self._timetable.stride.assign(scalar(left / steps))
       self._tell()
 
   def _last_steps(self, position: float) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Callable
 import tensorflow as tf
 
 from train_loop.failures import HostLost
+from train_loop.scalars import scalar
 from tricks.draws import WHOLE, Part
 
 
@@ -151,6 +152,9 @@ def _make_total(strategy: tf.distribute.Strategy) -> Callable[[float], float]:
     totals = strategy.run(replica_total, args=(value,))
     return strategy.experimental_local_results(totals)[0]
 
+  def total_over_hosts(value: float) -> float:
+    return float(total(tf.constant(scalar(value), tf.float64))) / replicas
+
   # Each replica of a host has its value.
   replicas = strategy.num_replicas_in_sync // host().count
-  return lambda value: float(total(tf.constant(value, tf.float64))) / replicas
+  return total_over_hosts

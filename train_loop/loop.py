@@ -32,6 +32,7 @@ from train_loop import run_steps as run_steps_lib
 from train_loop import step as step_lib
 from train_loop.config import ConfigError
 from train_loop.failures import OutOfMemory, Stopped, input_failures
+from train_loop.scalars import scalar
 from train_loop.state import TrainState
 from train_loop.workdir import (
   checkpoint_files,
@@ -384,7 +385,7 @@ class Run:
     first = step + self.guard.order_offset
     steps = range(first, first + count)
     with self.pace.timed(count), input_failures(steps, self.config):
-      self.run_steps[size](self._iterator, tf.constant(count, tf.int64))
+      self.run_steps[size](self._iterator, tf.constant(scalar(count)))
       self._step()  # Waits for the device.
     return traced
 
@@ -424,7 +425,7 @@ class Run:
     better = bool(np.float32(result) > best.numpy())
     budget.note_evaluation(self.state, better=better)
     if better:
-      best.assign(result)
+      best.assign(scalar(result))
       with self.length.saving():
         self.saver.save_best()
 
