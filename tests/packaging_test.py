@@ -59,16 +59,22 @@ def test_every_python_file_is_in_a_package():
     assert file.rsplit("/", 1)[0].replace("/", ".") in packages, file
 
 
-def test_every_recipe_is_installed_and_in_build():
-  recipes = {
-    path.relative_to(project.ROOT / "train_loop").as_posix()
-    for path in (project.ROOT / "train_loop" / "recipes").iterdir()
+@pytest.mark.parametrize(
+  "folder, suffix, target",
+  [("recipes", ".flags", "command"), ("pages", ".html", "train_loop_lib")],
+)
+def test_other_files_are_installed_and_in_build(folder, suffix, target):
+  root = project.ROOT / "train_loop"
+  files = {
+    path.relative_to(root).as_posix() for path in (root / folder).glob("*.*")
   }
-  pattern = SETUP["options.package_data"]["train_loop"]
-  assert recipes
-  assert set(fnmatch.filter(recipes, pattern)) == recipes
-  in_build = set(TARGETS["command"].data)
-  assert in_build == {f"train_loop/{recipe}" for recipe in recipes}
+  files = {file for file in files if not file.endswith(".py")}
+  assert files and all(file.endswith(suffix) for file in files)
+  patterns = SETUP["options.package_data"]["train_loop"].split()
+  (pattern,) = [each for each in patterns if each.startswith(folder)]
+  assert set(fnmatch.filter(files, pattern)) == files
+  in_build = set(TARGETS[target].data)
+  assert in_build == {f"train_loop/{file}" for file in files}
 
 
 def test_console_script_names_a_function_without_arguments():

@@ -242,7 +242,7 @@ class EncodedSource(LabelledImages):
     digest.update(np.ascontiguousarray(self.labels, kind).data)
     return digest.hexdigest()
 
-  def _place(self, index: int) -> str:
+  def place_of(self, index: int) -> str:
     return self.examples.place(index)
 
   def take(self, indices: Sequence[int] | np.ndarray) -> EncodedSource:

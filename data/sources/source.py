@@ -66,10 +66,10 @@ class LabelledImages(abc.ABC):
   def place(self, index: int) -> str:
     """Returns the place and the class of an example, for a message."""
     names = ", ".join(self.classes_of(index)) or "none"
-    return f"{self._place(index)} (class {names})"
+    return f"{self.place_of(index)} (class {names})"
 
   @abc.abstractmethod
-  def _place(self, index: int) -> str:
+  def place_of(self, index: int) -> str:
     """Returns the place of an example: its file, or its number."""
 
   @abc.abstractmethod
@@ -226,7 +226,7 @@ class Source(LabelledImages):
     height, width, channels = self.images.shape[1:]
     return height, width, channels
 
-  def _place(self, index: int) -> str:
+  def place_of(self, index: int) -> str:
     return f"example {index} of {self.name}"
 
   def take(self, indices: Sequence[int] | np.ndarray) -> Source:

@@ -164,6 +164,7 @@ def plan(
   *,
   network: dict[str, Any] | None = None,
   with_weights: bool = True,
+  sources: Sources | None = None,
   class_names: Sequence[str] | None = None,
 ) -> Plan:
   """Checks all flags and finds all files, without TensorFlow.
@@ -173,6 +174,7 @@ def plan(
     network: that of the run which goes on, if there is one.
     with_weights: whether the network starts from those that --weights names; it
       has no use of them if a checkpoint is restored.
+    sources: the data, if they are loaded already.
     class_names: of the run which goes on, whose order they keep; None is that
       of the run which gives the weights or is the teacher, if one does.
 
@@ -191,7 +193,7 @@ def plan(
   # Once for errors that need no data, which may take a while to load.
   config_lib.config_from_flags(values, examples_per_epoch=10**6)
   class_names = class_names or _known_classes(model, source)
-  inputs = make_inputs(values, load_sources(values, class_names))
+  inputs = make_inputs(values, sources or load_sources(values, class_names))
   config = _config_for(values, inputs.train)
   _require_full_size_last(config, inputs.image_shape[0])
   _require_image_shapes(model.model, config, inputs.image_shape)

@@ -24,6 +24,7 @@ PROGRAMS = {
   "eval": "evaluate",
   "predict": "predict",
   "check_data": "check_data",
+  "check_labels": "check_labels",
   "convert": "convert",
   "schedule": "schedule",
   "export": "export",

@@ -70,6 +70,7 @@ FREE_FLAGS = (
   "output_dir",
   "export_format",
   "quantize",
+  "folds",
   "convert_resize",
   "cache",
   "input_threads",

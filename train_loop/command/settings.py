@@ -20,6 +20,7 @@ MODES = (
   "eval",
   "predict",
   "check_data",
+  "check_labels",
   "convert",
   "schedule",
   "export",
@@ -51,12 +52,13 @@ class RunSettings:
     help="train_and_eval; train, without evaluation; eval: evaluate the run in "
     "workdir and change nothing; predict: answer the images of inputs with "
     "the classes of that run; check_data: decode all images and report, in "
-    "workdir too; convert: write the data as TFRecord files to output_dir; "
-    "schedule: write the learning rate of each step to workdir as a table and "
-    "a picture, without training; export: write the run's network to "
-    "output_dir for programs that do not have train_loop; replay: take the "
-    "step again at which the run in workdir stopped, since its gradient was "
-    "not finite, and name the layer.",
+    "workdir too; check_labels: list the labels of the run in workdir that "
+    "look wrong to a network which did not learn them; convert: write the data "
+    "as TFRecord files to output_dir; schedule: write the learning rate of "
+    "each step to workdir as a table and a picture, without training; export: "
+    "write the run's network to output_dir for programs that do not have "
+    "train_loop; replay: take the step again at which the run in workdir "
+    "stopped, since its gradient was not finite, and name the layer.",
   )
   checkpoint: str = setting(
     "latest",
@@ -90,6 +92,14 @@ class RunSettings:
     help="The shorter side to which mode convert reduces larger images; 0 "
     "copies them as they are.",
   )
+  folds: int = setting(
+    0,
+    low=0,
+    high=100,
+    help="Mode check_labels judges the evaluation images; and with 2 folds or "
+    "more the training images, those of each fold by a network that is trained "
+    "on the others, as the run was.",
+  )
   on_bad_image: str = setting(
     "error",
     choices=("error", "skip"),
@@ -100,6 +110,8 @@ class RunSettings:
 
   def __post_init__(self) -> None:
     check(self)
+    if self.folds == 1:
+      raise refused("folds", self.folds, "0, or at least 2")
     _require_folder_name("workdir", self.workdir)
     if self.mode != "export":  # Which writes files too, all of them new.
       _require_folder_name("output_dir", self.output_dir)

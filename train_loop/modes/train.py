@@ -109,7 +109,7 @@ def _plan_and_train(values: flags.Values) -> int:
   if card:
     require_same_data(workdir, card, parts.card)
     _require_same_weights(values, card, parts.card)
-  return _train(values, parts, planned.devices.shard)
+  return train(values, parts, planned.devices.shard)
 
 
 def adopt(values: flags.Values, card: dict[str, Any]) -> None:
@@ -174,10 +174,23 @@ def _suggest_recipe(num_examples: int) -> None:
     )
 
 
-def _train(
+def train(
   values: flags.Values, parts: compose.Parts, shard: tuple[int, int]
 ) -> int:
-  """Runs the loop on this host's share; returns the exit status."""
+  """Runs the loop on this host's share, in a workdir that is locked.
+
+  Args:
+    values: the flags' values.
+    parts: what is trained, and on what.
+    shard: index and count of the hosts.
+
+  Returns:
+    The exit status, as of `run`.
+
+  Raises:
+    ConfigError: another run's workdir.
+    DataError: bad data.
+  """
   from train_loop import loop
 
   train_dataset = parts.inputs.train_dataset(shard)
