@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from data.images import decode
+from data.sources import mapped as mapped_arrays
 from data.sources.encoded import Contents, EncodedSource, Examples, Files
 
 Batch = dict[str, tf.Tensor]
@@ -175,6 +176,10 @@ def on_host(array: np.ndarray) -> tf.Tensor:
   pipeline's reach.
   """
   with tf.device("/CPU:0"):
+    if mapped_arrays.is_aligned(array):
+      # Shares the memory; convert_to_tensor would read and copy all of it.
+      capsule = np.asarray(array).__dlpack__()
+      return tf.experimental.dlpack.from_dlpack(capsule)
     return tf.convert_to_tensor(array)
 
 

@@ -14,12 +14,14 @@ import dataclasses
 import gzip
 import io
 import os
+import pathlib
 import random
 import struct
 import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -70,6 +72,18 @@ def valid_index() -> bytes:
   return file.getvalue()
 
 
+def valid_mapped_index() -> bytes:
+  with tempfile.NamedTemporaryFile() as file:
+    index = record_index.Index(
+      SIZES,
+      np.array([0, 0, 1], np.int32),
+      np.array([0, 200, 0]),
+      np.array([3, 4, 5], np.int32),
+    )
+    record_index.write(file.name, index, ["a", "b"])
+    return pathlib.Path(file.name).read_bytes()
+
+
 def valid_records() -> bytes:
   with tempfile.NamedTemporaryFile() as file:
     with tf.io.TFRecordWriter(file.name) as writer:
@@ -111,6 +125,13 @@ def read_index(path: str) -> dict[str, Any]:
   return dataclasses.asdict(record_index.read(path, SIZES))
 
 
+def read_mapped_index(path: str) -> dict[str, Any]:
+  with mock.patch.object(record_index, "_MAPPED_BYTES", 0):
+    index = record_index.read(path, SIZES)
+  # Every number can be read: none lies outside the file.
+  return {"sums": [int(index.offset.sum()), int(index.label.sum())]}
+
+
 def read_records(path: str) -> dict[str, Any]:
   return dataclasses.asdict(record_index.build([path], LABEL))
 
@@ -122,6 +143,7 @@ KINDS = {
   "csv": Kind(valid_csv, read_csv, False),
   "csv of columns": Kind(valid_columns, read_csv, False),
   "index": Kind(valid_index, read_index, True),
+  "mapped index": Kind(valid_mapped_index, read_mapped_index, False),
   # Its checksums are for whoever reads an image, and cost too much here.
   "records": Kind(valid_records, read_records, False),
 }

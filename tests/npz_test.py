@@ -104,6 +104,15 @@ def test_an_archive_that_declares_more_than_it_holds(tmp_path):
     npz.read_arrays(path)
 
 
+def test_a_header_that_is_no_python(tmp_path):
+  path = tmp_path / "a.npz"
+  header = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|u1', (".ljust(117) + b"\n"
+  with zipfile.ZipFile(path, "w") as archive:
+    archive.writestr("images.npy", header)
+  with pytest.raises(DataError, match="not a NumPy archive of plain arrays"):
+    npz.read_arrays(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04"])
 def test_another_file(tmp_path, content):
   path = tmp_path / "a.npz"

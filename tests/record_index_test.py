@@ -4,14 +4,22 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 
-from data import DataError
-from data.sources import record_index
+from benchmarks import large_index
+from data import DataError, reading
+from data.sources import mapped, record_index, tfrecord
 
 LABEL = "image/class/label"
+
+
+def arrays_of(index) -> dict[str, np.ndarray]:
+  return {name: v for name, v in vars(index).items() if name != "summary"}
 
 
 def example(label, **features) -> tf.train.Example:
@@ -135,6 +143,85 @@ def test_an_index_that_does_not_fit_is_refused(
   np.testing.assert_array_equal(
     record_index.read(path, sizes).label, index.label
   )
-  np.savez(path, **{**vars(index), **change})
+  np.savez(path, **{**arrays_of(index), **change})
   with pytest.raises(DataError, match=message):
     record_index.read(path, sizes)
+
+
+def test_an_old_index_and_a_new_one_are_mapped(shards, tmp_path, monkeypatch):
+  index = record_index.build(shards, LABEL)
+  names = [path.rsplit("/", 1)[1] for path in shards]
+  old, new = str(tmp_path / "old.npz"), str(tmp_path / "new.npz")
+  np.savez(old, **{**arrays_of(index), "label": index.label.astype(np.int64)})
+  record_index.write(new, index, names)
+  monkeypatch.setattr(record_index, "_MAPPED_BYTES", 0)
+  for path in (old, new):
+    found = record_index.read(path, index.sizes)
+    assert isinstance(found.offset, np.memmap)
+    for name, expected in arrays_of(index).items():
+      np.testing.assert_array_equal(getattr(found, name), expected)
+    assert found.label_range() == (0, 206)
+    assert found.content(names) == index.content(names)
+    assert found.content(names[::-1]) == index.content(names[::-1])
+    again = pickle.loads(pickle.dumps(found))
+    assert isinstance(again.offset, np.memmap)
+    np.testing.assert_array_equal(again.offset[3:], index.offset[3:])
+    np.testing.assert_array_equal(
+      pickle.loads(pickle.dumps(found.label[3:])), index.label[3:]
+    )
+  assert found.summary.content == index.content(names)
+  assert mapped.is_aligned(found.offset) and mapped.is_aligned(found.shard)
+  tensor = reading.on_host(found.offset)
+  assert tensor.numpy().tolist() == index.offset.tolist()
+  # NumPy reads what is written for it, too.
+  np.testing.assert_array_equal(np.load(new)["shard"], index.shard)
+
+
+def test_several_processes_make_the_same_index(shards, tmp_path, monkeypatch):
+  expected = record_index.build(shards, LABEL)
+  monkeypatch.setattr(record_index, "_BYTES_A_PROCESS", 100)
+  monkeypatch.setattr(record_index.os, "cpu_count", lambda: 2)
+  asked = []
+  run = record_index.subprocess.run
+  monkeypatch.setattr(
+    record_index.subprocess,
+    "run",
+    lambda *a, **k: asked.append(a) or run(*a, **k),
+  )
+  found = record_index.build(["/dev/null", *shards], LABEL)
+  assert len(asked) == 2
+  assert found.shard.tolist() == (expected.shard + 1).tolist()
+  assert found.offset.tolist() == expected.offset.tolist()
+  assert found.label.tolist() == expected.label.tolist()
+  with open(shards[2], "ab") as file:
+    file.write(b"more")
+  with pytest.raises(DataError, match=f"{shards[2]} is truncated"):
+    record_index.build(shards, LABEL)
+
+
+@pytest.mark.parametrize("kind", ["GZIP", "ZLIB"])
+def test_a_compressed_file_is_told(tmp_path, kind):
+  path = str(tmp_path / "train-00000-of-00001")
+  with tf.io.TFRecordWriter(path, kind) as writer:
+    writer.write(example(1).SerializeToString())
+  with pytest.raises(
+    DataError, match=f"{path} is compressed .{kind}.*gzip -dc"
+  ):
+    record_index.build([path], LABEL)
+
+
+@pytest.mark.parametrize("count", [5_000_000, 50_000_000])
+def test_a_large_index_takes_no_memory(tmp_path, count):
+  folder = str(tmp_path)
+  large_index.write_data(folder, count, b"an image")
+  process = psutil.Process()
+  before = process.memory_info().rss
+  source, _ = tfrecord.load(folder)
+  read = reading.make_read(source.examples)
+  labels = reading.on_host(source.labels)
+  source.fingerprint()
+  assert source.num_examples == len(labels) == count
+  last = tf.constant(count - 1, tf.int64)
+  assert read(last).numpy() == b"an image"
+  # A byte a record would be 50 MB.
+  assert process.memory_info().rss - before < 40e6

@@ -17,6 +17,7 @@ from typing import Union
 import numpy as np
 
 from data.errors import DataError
+from data.sources import mapped
 from data.sources.source import (
   LabelledImages,
   Source,
@@ -239,7 +240,8 @@ class EncodedSource(LabelledImages):
       repr((self.content, self.channels, self.class_names)).encode()
     )
     kind = "u1" if self.multi_label else "<i4"
-    digest.update(np.ascontiguousarray(self.labels, kind).data)
+    for part in mapped.parts(self.labels):
+      digest.update(np.ascontiguousarray(part, kind).data)
     return digest.hexdigest()
 
   def place_of(self, index: int) -> str:

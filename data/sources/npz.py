@@ -11,6 +11,7 @@ The arrays may be called as Keras calls them (`x_train`, `y_train`, `x_test`,
 from __future__ import annotations
 
 import os
+import tokenize
 import zipfile
 import zlib
 
@@ -135,6 +136,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     SyntaxError,
     TypeError,
     ValueError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
   ) as error:

@@ -11,6 +11,9 @@ a serialised `tf.train.Example`; and their checksum, uint32; all little-endian.
 The index is made from lengths and labels alone, so that only a small part of a
 file of images is read. Checksums are checked when the images are read.
 
+An index that is large is memory-mapped and not read: a hundred million records
+open at once, and take no memory but for the pages that are used.
+
 Reference: tensorflow/core/lib/io/record_writer.h and
   tensorflow/core/example/example.proto; the wire format:
   https://protobuf.dev/programming-guides/encoding
@@ -18,13 +21,18 @@ Reference: tensorflow/core/lib/io/record_writer.h and
 
 from __future__ import annotations
 
+import array
 import contextlib
 import dataclasses
 import hashlib
+import json
 import mmap
 import os
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 from typing import Union
 
 import numpy as np
@@ -33,16 +41,45 @@ from absl import logging
 
 from data import writing
 from data.errors import DataError
-from data.sources import npz
+from data.sources import mapped, npz
 
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
+# What an index holds, and the types of it.
+_ARRAYS: dict[str, tuple[type, ...]] = {
+  "sizes": (np.int64,),
+  "shard": (np.int32,),
+  "offset": (np.int64,),
+  "label": (np.int32, np.int64),
+}
+# A larger index is memory-mapped: some millions of records.
+_MAPPED_BYTES = 1 << 26
+# A process takes a third of a second to start.
+_BYTES_A_PROCESS = 1 << 28
+_BAD_DATA = 2
 # The kinds of value in the wire format.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 Buffer = Union[bytes, mmap.mmap]
 # The first byte, and the one after the last.
 Span = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """What else would take a look at all records.
+
+  Attributes:
+    names: of the files, without their folder.
+    content: see `Index.content`.
+    least_label: of all records.
+    greatest_label: of all records.
+  """
+
+  names: list[str]
+  content: str
+  least_label: int
+  greatest_label: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,13 +90,34 @@ class Index:
     sizes: [shards] int64, the files' sizes in bytes.
     shard: [examples] int32, the number of the file that holds the example.
     offset: [examples] int64, the byte at which its record begins.
-    label: [examples] int64, as it is in the file.
+    label: [examples] int32 or int64, as it is in the file.
+    summary: of the arrays, as `write` found it; None if it is not known.
   """
 
   sizes: np.ndarray
   shard: np.ndarray
   offset: np.ndarray
   label: np.ndarray
+  summary: Summary | None = None
+
+  def label_range(self) -> tuple[int, int]:
+    """Returns the least and the greatest label."""
+    if self.summary is not None:
+      return self.summary.least_label, self.summary.greatest_label
+    return int(self.label.min()), int(self.label.max())
+
+  def content(self, names: Sequence[str]) -> str:
+    """Returns a hash of the files' names and sizes, and the records' places.
+
+    Args:
+      names: of the files, without their folder.
+    """
+    if self.summary is not None and self.summary.names == list(names):
+      return self.summary.content
+    digest = hashlib.sha256(repr((list(names), self.sizes.tolist())).encode())
+    for part in mapped.parts(self.offset):
+      digest.update(part.astype("<i8", copy=False).data)
+    return digest.hexdigest()
 
 
 def of_shards(shards: Sequence[str], label_feature: str | None) -> Index:
@@ -91,7 +149,7 @@ def of_shards(shards: Sequence[str], label_feature: str | None) -> Index:
   logging.info("indexing %d TFRecord files, once", len(shards))
   index = build(shards, label_feature)
   try:
-    write(path, index)
+    write(path, index, [os.path.basename(shard) for shard in shards])
   except OSError as error:
     logging.warning("the index cannot be kept in %s: %s", path, error.strerror)
   return index
@@ -100,6 +158,9 @@ def of_shards(shards: Sequence[str], label_feature: str | None) -> Index:
 def build(shards: Sequence[str], label_feature: str | None) -> Index:
   """Makes an index by reading all lengths and labels.
 
+  Large files are read by several processes, for Python's threads would wait for
+  each other.
+
   Args:
     shards: the paths of the files.
     label_feature: as of `of_shards`.
@@ -107,32 +168,131 @@ def build(shards: Sequence[str], label_feature: str | None) -> Index:
   Raises:
     DataError: names the file, the place and the fault there.
   """
-  sizes, numbers, offsets, labels = [], [], [], []
+  sizes = np.array([os.path.getsize(shard) for shard in shards], np.int64)
+  count = min(os.cpu_count() or 1, int(sizes.sum()) // _BYTES_A_PROCESS)
+  # Equal shares of the bytes, each of files in a row.
+  ends = np.cumsum(sizes)
+  share = (ends - 1) * max(count, 1) // max(int(ends[-1]), 1) if count else ends
+  parts = [
+    (int(members[0]), [shards[int(number)] for number in members])
+    for members in (np.flatnonzero(share == n) for n in range(count))
+    if len(members)
+  ]
+  if len(parts) < 2:
+    columns = [_columns(shards, label_feature)]
+    parts = [(0, list(shards))]
+  else:
+    columns = _in_processes([part for _, part in parts], label_feature)
+  numbers = [c[0] + first for c, (first, _) in zip(columns, parts)]
+  labels = np.concatenate([c[2] for c in columns])
+  if not len(labels) or _fits(labels.min(), labels.max()):
+    labels = labels.astype(np.int32)
+  return Index(
+    sizes,
+    np.concatenate(numbers).astype(np.int32),
+    np.concatenate([c[1] for c in columns]),
+    labels,
+  )
+
+
+def _fits(least: int, greatest: int) -> bool:
+  limits = np.iinfo(np.int32)
+  return bool(limits.min <= least and greatest <= limits.max)
+
+
+def _columns(shards: Sequence[str], label_feature: str | None) -> np.ndarray:
+  """Returns the file's number, the offset and the label of each record.
+
+  Args:
+    shards: the paths of the files.
+    label_feature: as of `of_shards`.
+
+  Returns:
+    [3, examples] int64.
+
+  Raises:
+    DataError: as of `build`.
+  """
+  places = array.array("q")
   for number, shard in enumerate(shards):
+    if not os.path.getsize(shard):
+      continue
     with open(shard, "rb") as file:
-      size = os.fstat(file.fileno()).st_size
-      sizes.append(size)
-      if not size:
-        continue
-      with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-        for offset, start, end in records(buffer, shard):
+      buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with buffer:
+      _require_uncompressed(buffer, shard)
+      for offset, start, end in records(buffer, shard):
+        label = 0
+        if label_feature is not None:
           try:
-            label = 0
-            if label_feature is not None:
-              label = label_of(buffer, start, end, label_feature)
-            labels.append(label)
+            label = label_of(buffer, start, end, label_feature)
           except DataError as error:
             raise DataError(
               f"{shard}, the record at byte {offset}: {error}"
             ) from error
-          numbers.append(number)
-          offsets.append(offset)
-  return Index(
-    np.array(sizes, np.int64),
-    np.array(numbers, np.int32),
-    np.array(offsets, np.int64),
-    np.array(labels, np.int64),
-  )
+        places.extend((number, offset, label))
+  return np.frombuffer(places, np.int64).reshape([-1, 3]).T
+
+
+def _require_uncompressed(buffer: Buffer, name: str) -> None:
+  """Raises if a file is compressed, in which no record has a place."""
+  beginning = bytes(buffer[:2])
+  kind = {b"\x1f\x8b": "GZIP", b"\x78\x9c": "ZLIB"}.get(beginning)
+  size = int.from_bytes(buffer[:8], "little")
+  if kind and size > len(buffer):
+    raise DataError(
+      f"{name} is compressed ({kind}), so that its records cannot be read in"
+      " any order: unpack it first, as with gzip -dc"
+    )
+
+
+def _in_processes(
+  parts: Sequence[Sequence[str]], label_feature: str | None
+) -> list[np.ndarray]:
+  """Returns `_columns` of each part, read by a process of its own.
+
+  Raises:
+    DataError: as of `build`; that of the first part that has one.
+  """
+  # Not multiprocessing, which would run a caller's script once more.
+  environment = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+  }
+
+  def ask(part: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+      [sys.executable, "-m", "data.sources.record_index"],
+      input=json.dumps([part, label_feature]).encode(),
+      capture_output=True,
+      check=False,
+      env=environment,
+    )
+
+  with futures.ThreadPoolExecutor(len(parts)) as pool:
+    answers = list(pool.map(ask, parts))
+  for answer in answers:
+    if answer.returncode == _BAD_DATA:
+      raise DataError(json.loads(answer.stdout))
+    if answer.returncode:
+      logging.warning("the index is made by one process: %s", answer.stderr)
+      return [_columns(part, label_feature) for part in parts]
+  return [
+    np.frombuffer(answer.stdout, np.int64).reshape([3, -1])
+    for answer in answers
+  ]
+
+
+def _answer() -> int:
+  """Is the process that `_in_processes` asks; returns its exit status."""
+  part, label_feature = json.load(sys.stdin)
+  try:
+    content = _columns(part, label_feature).tobytes()
+  except DataError as error:
+    sys.stdout.write(json.dumps(str(error)))
+    return _BAD_DATA
+  sys.stdout.buffer.write(content)
+  return 0
 
 
 def rows_of(
@@ -179,18 +339,33 @@ def _features(
         yield shard, offset, integers_of(buffer, start, end, feature)
 
 
-def write(path: str, index: Index) -> None:
+def write(path: str, index: Index, names: Sequence[str] = ()) -> None:
   """Writes an index, its folder too if there is none.
+
+  Args:
+    path: of the index, a NumPy archive that can be memory-mapped.
+    index: what is written.
+    names: of the files, without their folder.
 
   Raises:
     OSError: the file cannot be written.
   """
+  arrays = {name: getattr(index, name) for name in _ARRAYS}
+  if len(index.label):
+    least, greatest = int(index.label.min()), int(index.label.max())
+    content = dataclasses.replace(index, summary=None).content(names)
+    summary = Summary(list(names), content, least, greatest)
+    text = json.dumps(dataclasses.asdict(summary)).encode()
+    arrays["summary"] = np.frombuffer(text, np.uint8)
   with writing.new_file(path) as file:
-    np.savez(file, **dataclasses.asdict(index))
+    mapped.write(file, arrays)
 
 
 def read(path: str, sizes: np.ndarray) -> Index:
   """Reads an index, and checks it against its TFRecord files.
+
+  One of more than `_MAPPED_BYTES` is memory-mapped: then what its summary says
+  of labels and places is trusted, and no checksum of the whole is computed.
 
   Args:
     path: of the index.
@@ -199,29 +374,39 @@ def read(path: str, sizes: np.ndarray) -> Index:
   Raises:
     DataError: the index is missing, damaged, or of other files.
   """
-  found = npz.read_arrays(path)
+  is_large = os.path.isfile(path) and os.path.getsize(path) > _MAPPED_BYTES
+  found = mapped.read(path) if is_large else npz.read_arrays(path)
+  summary = found.pop("summary", None)
   try:
-    index = Index(**found)
+    index = Index(**found, summary=None)
   except TypeError as error:
     raise DataError(f"{path} is not an index of TFRecord files") from error
+  if summary is not None:
+    index = dataclasses.replace(index, summary=_parse(summary, path))
   _check(index, sizes, path)
   return index
 
 
+def _parse(summary: np.ndarray, path: str) -> Summary:
+  try:
+    found = Summary(**json.loads(summary.tobytes()))
+    _, _ = int(found.least_label), int(found.greatest_label)
+    found.content.encode()
+  except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    raise DataError(
+      f"{path} is damaged: its summary cannot be read; delete it"
+    ) from error
+  return found
+
+
 def _check(index: Index, sizes: np.ndarray, path: str) -> None:
   """Raises a DataError unless the index fits the files."""
-  dtypes = {
-    "sizes": np.int64,
-    "shard": np.int32,
-    "offset": np.int64,
-    "label": np.int64,
-  }
-  for name, dtype in dtypes.items():
-    array = getattr(index, name)
-    if array.dtype != dtype or array.ndim != 1:
+  for name, dtypes in _ARRAYS.items():
+    column = getattr(index, name)
+    if column.dtype not in dtypes or column.ndim != 1:
       raise DataError(
-        f"{path} is damaged: {name} must be {np.dtype(dtype)} of rank 1, got"
-        f" {array.dtype} {list(array.shape)}; delete it"
+        f"{path} is damaged: {name} must be {np.dtype(dtypes[-1])} of rank 1,"
+        f" got {column.dtype} {list(column.shape)}; delete it"
       )
   if not np.array_equal(index.sizes, sizes):
     raise DataError(f"{path} is the index of other files; delete it")
@@ -229,7 +414,8 @@ def _check(index: Index, sizes: np.ndarray, path: str) -> None:
     raise DataError(
       f"{path} is damaged: its arrays differ in length; delete it"
     )
-  if not len(index.shard):
+  is_mapped = isinstance(index.offset, np.memmap)
+  if not len(index.shard) or (is_mapped and index.summary is not None):
     return
   inside = (index.shard >= 0) & (index.shard < len(sizes))
   if not inside.all():
@@ -384,3 +570,7 @@ def _varint(buffer: Buffer, place: int, end: int) -> tuple[int, int]:
     if byte < 128:
       return integer & (2**64 - 1), place
   raise DataError("it is not a tf.train.Example: an integer does not end")
+
+
+if __name__ == "__main__":
+  sys.exit(_answer())

@@ -63,9 +63,10 @@ def write_part(
     np.array(shards.sizes, np.int64),
     columns[:, 0].astype(np.int32),
     columns[:, 1],
-    columns[:, 2],
+    columns[:, 2].astype(np.int32),
   )
-  record_index.write(tfrecord.index_path(folder, part), index)
+  names = [f"{part}-{n:05d}-of-{total:05d}" for n in range(total)]
+  record_index.write(tfrecord.index_path(folder, part), index, names)
   return len(shards.places)
 
 

@@ -331,6 +331,8 @@ def check_labels(labels: np.ndarray, num_classes: int, name: str) -> None:
         f" numbers, {labels[example][:5].tolist()}... at example {example}"
       )
     return
+  if isinstance(labels, np.memmap):  # Of an index, which knows their range.
+    return
   outside = (labels < 0) | (labels >= num_classes)
   if outside.any():
     example = int(np.argmax(outside))

@@ -165,30 +165,33 @@ def from_index(
   Raises:
     DataError: there is no record, or a label is out of range.
   """
-  labels = index.label - label_offset
-  if not len(labels):
+  if not len(index.label):
     raise DataError(f"{shards[0]} and the files beside it hold no record")
   limit = len(class_names) if class_names else _MAX_CLASSES
-  if labels.min() < 0 or labels.max() >= limit:
-    outside = int(np.argmax((labels < 0) | (labels >= limit)))
+  least, greatest = (label - label_offset for label in index.label_range())
+  if least < 0 or greatest >= limit:
+    labels = index.label
+    outside = int(
+      np.argmax((labels < label_offset) | (labels >= limit + label_offset))
+    )
     raise DataError(
       f"{shards[index.shard[outside]]}: labels must be in [{label_offset},"
-      f" {limit + label_offset}), got {index.label[outside]} at byte"
+      f" {limit + label_offset}), got {labels[outside]} at byte"
       f" {index.offset[outside]}; label_offset={label_offset} is the label of"
       " the first class, 1 in ImageNet's files"
     )
   if class_names is None:
-    class_names = tuple(str(n) for n in range(int(labels.max()) + 1))
-  names = [os.path.basename(shard) for shard in shards]
-  content = hashlib.sha256(repr((names, index.sizes.tolist())).encode())
-  content.update(index.offset.astype("<i8").tobytes())
+    class_names = tuple(str(n) for n in range(greatest + 1))
+  labels = index.label - label_offset if label_offset else index.label
+  if labels.dtype != np.int32:
+    labels = labels.astype(np.int32)
   return EncodedSource(
     examples=Records(tuple(shards), index.shard, index.offset, image_feature),
-    labels=labels.astype(np.int32),
+    labels=labels,
     class_names=class_names,
     name=name,
     channels=channels,
-    content=content.hexdigest(),
+    content=index.content([os.path.basename(shard) for shard in shards]),
     num_bytes=int(index.sizes.sum()),
     place_and_time=_place_and_time(shards),
   )
