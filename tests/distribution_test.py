@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tests import forked
 from train_loop import ConfigError, loop
-from train_loop.workdir import metrics_file
+from train_loop.workdir import lock, metrics_file
 
 TIMES = metrics_file.TIME_FIELDS
 
@@ -97,11 +97,12 @@ def require_equal(workdir, reference):
 
 def test_hosts_and_devices_equal_one_device(tmp_path):
   workdir = tmp_path / "spread"
-  # Only the second one is asked to stop.
+  # Both go back for a bad batch; only the second one is asked to stop.
   stopped = train_on_hosts(workdir, (), ("--stop_after=5",))
   assert [outcome(process) for process in stopped] == [
     "Stopped: stopped at step 25 of 50, and saved"
   ] * 2
+  assert all("back to step 10" in process.stderr for process in stopped)
   # It goes on as another number of devices, with the same data.
   assert outcome(train(workdir, "--logical_devices=4", "--stop_after=2")) == (
     "Stopped: stopped at step 35 of 50, and saved"
@@ -127,3 +128,18 @@ def test_hosts_that_restored_other_steps_are_told(chiefs, tmp_path):
     told = pytest.raises(ConfigError, match="step 40 and the first one 30")
   with told:
     loop._require_same_step(hosts, 40, tmp_path)
+
+
+@pytest.mark.parametrize("is_chief", [True, False])
+def test_if_the_first_host_gets_no_lock_all_are_refused(is_chief, tmp_path):
+  hosts = types.SimpleNamespace(is_chief=is_chief, any=lambda found: True)
+  text = "in use by process" if is_chief else "was refused to the first host"
+  with (
+    lock.held(tmp_path),
+    pytest.raises(ConfigError, match=text),
+    loop._locked(tmp_path, hosts),
+  ):
+    raise AssertionError("not refused")
+  hosts.any = bool
+  with loop._locked(tmp_path, hosts):
+    assert (tmp_path / lock.FILE_NAME).exists() == is_chief

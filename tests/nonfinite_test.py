@@ -16,7 +16,12 @@ from train_loop import run_steps as run_steps_lib
 from train_loop.config import ConfigError
 from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
-from train_loop.workdir import checkpoints, flight_recorder, metrics_file
+from train_loop.workdir import (
+  checkpoint_files,
+  checkpoints,
+  flight_recorder,
+  metrics_file,
+)
 
 
 def batches(*bad):
@@ -196,6 +201,10 @@ def test_rollback_passes_over_a_checkpoint_that_is_not_finite(tmp_path):
   state.lost.fatal_step.assign(6)
   assert guard.went_back(length)
   assert int(state.step.numpy()) == 2
+  # A start right after it goes on from there, too.
+  assert checkpoint_files.steps(tmp_path / "checkpoints") == [2, 0]
+  latest = tf.train.latest_checkpoint(tmp_path / "checkpoints")
+  assert latest.endswith("ckpt-2")
   assert guard.order_offset == int(state.lost.order_offset.numpy()) == 5
 
 

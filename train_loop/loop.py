@@ -122,10 +122,7 @@ def train_and_evaluate(
     return saved["final"]
 
   hosts = distribution.Hosts()
-  own_lock: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-  if hosts.is_chief and not locked:
-    own_lock = lock.held(workdir)
-  with own_lock:
+  with contextlib.nullcontext() if locked else _locked(workdir, hosts):
     return _restore_and_run(
       model,
       train_dataset,
@@ -138,6 +135,26 @@ def train_and_evaluate(
       card=card,
       should_stop=should_stop,
     )
+
+
+@contextlib.contextmanager
+def _locked(
+  workdir: str | os.PathLike[str], hosts: distribution.Hosts
+) -> Iterator[None]:
+  """Keeps other runs out of workdir; if that is refused, all hosts end."""
+  with contextlib.ExitStack() as stack:
+    refusal = None
+    if hosts.is_chief:
+      try:
+        stack.enter_context(lock.held(workdir))
+      except ConfigError as error:
+        refusal = error
+    if hosts.any(refusal is not None):
+      raise refusal or ConfigError(
+        f"workdir {os.fspath(workdir)} was refused to the first host, whose "
+        "log says why: mend that, and give the same command again on all hosts"
+      )
+    yield
 
 
 def _saved_card(
@@ -206,9 +223,11 @@ def _restore_and_run(
         eval_dataset, config, state.num_classes
       )
   evaluation_is_left = bool(evaluate and start_step) and not any(
-    record["step"] == start_step and "eval_loss" in record
+    record["step"] == start_step and "eval_top1" in record
     for record in metrics_file.read_metrics(workdir)
   )
+  # The others may see an older file.
+  evaluation_is_left = bool(hosts.of_chief(evaluation_is_left))
   # Nothing was written so far: whatever failed, workdir takes another try.
   if hosts.is_chief:
     run_card.write(workdir, {**card, "final": {}, "finished": False})
@@ -349,6 +368,7 @@ class Run:
       step = self._step()
       if self.guard.went_back(self.length):
         step = self._step()
+        _require_same_step(self.hosts, step, self.saver.workdir)
         self._take_batches(step)
         self.length.go_back(step)
         self.reporter.go_back(step)

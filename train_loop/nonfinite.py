@@ -133,6 +133,8 @@ class Guard:
     if not found and not self._restore_finite(step + 1):
       return False
     self._restored = int(self._state.step.numpy())
+    # A start right after this would go on from one of them.
+    self._saver.forget_later()
     self.order_offset = next_place - self._restored
     lost.order_offset.assign(self.order_offset)
     lost.rollbacks.assign(rollbacks + 1)

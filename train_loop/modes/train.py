@@ -70,7 +70,8 @@ def run(values: flags.Values) -> int:
     print(f"{workdir} was finished before: {summary}")
     return 0
   devices = devices_lib.find(flags.group(DeviceSettings, values))
-  with lock.held(workdir) if devices.is_chief else contextlib.nullcontext():
+  # Several hosts have to meet before they can agree that it is refused.
+  with lock.held(workdir) if devices.hosts == 1 else contextlib.nullcontext():
     return _plan_and_train(values)
 
 
@@ -214,7 +215,7 @@ def train(
           **parts.card,
         },
         should_stop=stop,
-        locked=True,
+        locked=shard[1] == 1,
       )
   except Diverged as error:
     terminal.say(f"{error}{_replay(values, parts, error)}")

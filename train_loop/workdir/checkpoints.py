@@ -43,6 +43,7 @@ class Checkpoints:
   """The checkpoints of one run, in `workdir/checkpoints`.
 
   Attributes:
+    workdir: the run's folder.
     writes: whether this host is the one that writes.
     saved_step: that of the latest checkpoint, -1 if there is none.
   """
@@ -67,6 +68,7 @@ class Checkpoints:
         if there is no card: `restore_latest` then takes that of the checkpoint
         which it finds, or makes one if it finds none and saving writes.
     """
+    self.workdir = workdir
     self.writes = writes
     self.run_key = run_key
     self._folder = pathlib.Path(workdir) / DIRECTORY
@@ -145,6 +147,18 @@ class Checkpoints:
       self.run_key = uuid.uuid4().hex
     return found is not None
 
+  def forget_later(self) -> None:
+    """Deletes the checkpoints after the one that was restored last.
+
+    Raises:
+      ConfigError: they cannot be deleted.
+    """
+    if self.writes:
+      found = checkpoint_files.steps(self._folder)
+      with writing(self._folder, tf.errors.OpError):
+        kept = [step for step in found if step <= self.saved_step]
+        _keep_only(self._folder, kept)
+
   def _save(self, folder: pathlib.Path, step: int, *, keep: int) -> None:
     """Saves the state, then deletes all checkpoints but the latest `keep`.
 
@@ -168,16 +182,25 @@ class Checkpoints:
       flush(folder.parent)
       # Later steps are there only if they could not be read.
       found = checkpoint_files.steps(folder)
-      kept = [older for older in found if older <= step][:keep]
-      tf.compat.v1.train.update_checkpoint_state(
-        str(folder),
-        f"ckpt-{step}",
-        all_model_checkpoint_paths=[f"ckpt-{older}" for older in kept[::-1]],
-      )
-      for file in folder.iterdir():
-        matched = FILE_NAME.fullmatch(file.name)
-        if matched and int(matched[1]) not in kept:
-          file.unlink()
+      _keep_only(folder, [older for older in found if older <= step][:keep])
+
+
+def _keep_only(folder: pathlib.Path, kept: list[int]) -> None:
+  """Deletes all checkpoints of a folder but those of some steps.
+
+  Args:
+    folder: that of the latest, or of the best.
+    kept: the steps, the latest first.
+  """
+  tf.compat.v1.train.update_checkpoint_state(
+    str(folder),
+    f"ckpt-{kept[0]}",
+    all_model_checkpoint_paths=[f"ckpt-{older}" for older in kept[::-1]],
+  )
+  for file in folder.iterdir():
+    matched = FILE_NAME.fullmatch(file.name)
+    if matched and int(matched[1]) not in kept:
+      file.unlink()
 
 
 def restore_model(
