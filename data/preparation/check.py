@@ -4,7 +4,7 @@
 
 Reports the counts, sizes and channels, the balance of the classes, images that
 cannot be decoded, and images that occur more than once: within a part, in both
-parts, or under two classes.
+parts, or under two classes; and those of both parts that are nearly the same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from data import reading, writing
 from data.images import decode
-from data.preparation import scan
+from data.preparation import scan, twins
 from data.sources.encoded import AnySource, EncodedSource
 
 Progress = Callable[[Iterable, str, int], Iterable]
@@ -36,12 +36,14 @@ class Look(NamedTuple):
     width: in pixels.
     channels: as they are stored.
     pixels: a hash of the decoded image.
+    hashes: see `twins.hashes`.
   """
 
   height: int
   width: int
   channels: int
   pixels: bytes
+  hashes: np.ndarray | None
 
 
 @dataclasses.dataclass
@@ -56,6 +58,9 @@ class Part:
     channels: the number of images with each number of stored channels.
     bad: place and reason of each image that cannot be decoded.
     places: the examples with the same pixels, by their hash.
+    hashed: the examples that have perceptual hashes.
+    hashes: those hashes, see `twins.hashes`.
+    notes: on how the part was read, a line each.
   """
 
   name: str
@@ -65,6 +70,9 @@ class Part:
   channels: collections.Counter[int]
   bad: list[str]
   places: dict[bytes, list[int]]
+  hashed: list[int] = dataclasses.field(default_factory=list)
+  hashes: list[np.ndarray] = dataclasses.field(default_factory=list)
+  notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
@@ -77,6 +85,9 @@ class Report:
     repeated: pairs of places with the same pixels, within one part.
     leaked: pairs of places with the same pixels: training, validation.
     contradictions: pairs of places with the same pixels, but two classes.
+    twins: pairs of places that are nearly the same, training and validation,
+      with the number of bits in which their hashes differ; those first that
+      differ least.
   """
 
   train: Part
@@ -84,6 +95,7 @@ class Report:
   repeated: list[tuple[str, str]]
   leaked: list[tuple[str, str]]
   contradictions: list[tuple[str, str]]
+  twins: list[tuple[str, str, int]]
 
   @property
   def bad(self) -> list[str]:
@@ -109,7 +121,7 @@ def check(
   """
   parts = (
     _check_part("train", train, progress),
-    _check_part("validation", validation, progress),
+    _check_part("validation", validation, progress, shifted=True),
   )
   repeated, leaked, contradictions = [], [], []
   for part, source in zip(parts, (train, validation)):
@@ -119,16 +131,37 @@ def check(
         repeated.append(pair)
         if source.classes_of(first) != source.classes_of(other):
           contradictions.append(pair)
-  for pixels, (first, *_) in parts[0].places.items():
+  same: set[tuple[int, int]] = set()
+  for pixels, (first, *others) in parts[0].places.items():
     for other in parts[1].places.get(pixels, ()):
       pair = train.place(first), validation.place(other)
       leaked.append(pair)
+      same.update((each, other) for each in (first, *others))
       if train.classes_of(first) != validation.classes_of(other):
         contradictions.append(pair)
-  return Report(*parts, repeated, leaked, contradictions)
+  found = [
+    (train.place(first), validation.place(second), distance)
+    for (first, second), distance in _twins(*parts).items()
+    if (first, second) not in same
+  ]
+  found.sort(key=lambda pair: pair[2])
+  return Report(*parts, repeated, leaked, contradictions, found)
 
 
-def _check_part(name: str, source: AnySource, progress: Progress) -> Part:
+def _twins(train: Part, validation: Part) -> dict[tuple[int, int], int]:
+  """Returns the distance of each pair of examples that are nearly the same."""
+  if not train.hashes or not validation.hashes:
+    return {}
+  found = twins.pairs(np.concatenate(train.hashes), np.stack(validation.hashes))
+  return {
+    (train.hashed[first], validation.hashed[second]): distance
+    for (first, second), distance in found.items()
+  }
+
+
+def _check_part(
+  name: str, source: AnySource, progress: Progress, *, shifted: bool = False
+) -> Part:
   part = Part(
     name=name,
     examples=source.num_examples,
@@ -137,8 +170,9 @@ def _check_part(name: str, source: AnySource, progress: Progress) -> Part:
     channels=collections.Counter(),
     bad=[],
     places={},
+    notes=getattr(source, "notes", ()),
   )
-  looks = scan.each(source, _make_look(source))
+  looks = scan.each(source, _make_look(source, shifted))
   for index, look in progress(looks, name, source.num_examples):
     if isinstance(look, scan.BadExample):
       part.bad.append(look.message)
@@ -148,15 +182,19 @@ def _check_part(name: str, source: AnySource, progress: Progress) -> Part:
     part.sizes[look.height, look.width] += 1
     part.channels[look.channels] += 1
     part.places.setdefault(look.pixels, []).append(index)
+    if look.hashes is not None:
+      part.hashed.append(index)
+      part.hashes.append(look.hashes)
   return part
 
 
-def _make_look(source: AnySource) -> Callable[[int], Look]:
+def _make_look(source: AnySource, shifted: bool) -> Callable[[int], Look]:
   def look_at(pixels: np.ndarray, channels: int) -> Look:
     height, width = pixels.shape[:2]
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
-    return Look(height, width, channels, digest.digest())
+    hashes = twins.hashes(pixels, shifted=shifted)
+    return Look(height, width, channels, digest.digest(), hashes)
 
   if not isinstance(source, EncodedSource):
     return lambda index: look_at(source.images[index], source.image_shape[2])
@@ -191,6 +229,8 @@ def save(report: Report, path: str | os.PathLike[str]) -> None:
     "repeated": report.repeated,
     "leaked": report.leaked,
     "contradictions": report.contradictions,
+    "twins": report.twins,
+    "notes": _notes(report),
   }
   with writing.new_file(path) as file:
     file.write(f"{json.dumps(found, indent=2)}\n".encode())
@@ -203,7 +243,7 @@ def as_text(report: Report, *, most: int = 10) -> str:
     report: of `check`.
     most: the largest number of a list's entries that is shown.
   """
-  lines = []
+  lines = _notes(report)
   for part in (report.train, report.validation):
     lines.append(f"{part.name}: {part.examples} images, {len(part.bad)} bad")
     lines.append(f"  height x width: {_sizes(part.sizes)}")
@@ -216,6 +256,10 @@ def as_text(report: Report, *, most: int = 10) -> str:
     ("twice in one part", report.repeated),
     ("in both parts", report.leaked),
     ("with the same pixels in two classes", report.contradictions),
+    (
+      "nearly the same in both parts",
+      [f"{a} ~ {b} ({bits} of 255 bits)" for a, b, bits in report.twins],
+    ),
   ):
     lines.append(f"{title}: {len(places)}")
     for place in places[:most]:
@@ -224,6 +268,11 @@ def as_text(report: Report, *, most: int = 10) -> str:
     if len(places) > most:
       lines.append(f"  ... and {len(places) - most} more")
   return "\n".join(lines)
+
+
+def _notes(report: Report) -> list[str]:
+  """Returns the notes on both parts, each once."""
+  return list(dict.fromkeys([*report.train.notes, *report.validation.notes]))
 
 
 def _sizes(sizes: collections.Counter[tuple[int, int]]) -> str:
