@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import struct
-import tokenize
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
@@ -27,6 +27,13 @@ from data.errors import DataError
 _ALIGNMENT = 64
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _SIGNATURE = b"PK\x03\x04"
+_ARRAY_HEADER = struct.Struct("<8sH")
+_MAGIC = b"\x93NUMPY\1\0"
+# As NumPy writes it, and not all that Python would read.
+_DESCRIPTION = re.compile(
+  rb"\{'descr': '([<|][iu][1248])', 'fortran_order': False,"
+  rb" 'shape': \(([0-9]{1,15}),\), \} *\n"
+)
 # An extra field that means nothing to anybody, as Android's zipalign writes.
 _PADDING_FIELD = 0xD935
 # zipfile writes it for members that may be large.
@@ -102,10 +109,7 @@ def read(path: str) -> dict[str, np.ndarray]:
     NotImplementedError,
     OSError,
     RuntimeError,
-    SyntaxError,
-    TypeError,
     ValueError,
-    tokenize.TokenError,
     struct.error,
     zipfile.BadZipFile,
   ) as error:
@@ -123,14 +127,11 @@ def _map(file: IO[bytes], member: zipfile.ZipInfo, size: int) -> np.ndarray:
   if signature != _SIGNATURE:
     raise ValueError(f"{member.filename} has no header")
   start = file.seek(name_bytes + extra_bytes, os.SEEK_CUR)
-  version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
-  read_header = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-  }[version]
-  shape, is_fortran, dtype = read_header(file)  # type: ignore[no-untyped-call]
-  if dtype.hasobject or is_fortran or len(shape) != 1 or shape[0] < 0:
+  magic, header_bytes = _ARRAY_HEADER.unpack(file.read(_ARRAY_HEADER.size))
+  described = _DESCRIPTION.fullmatch(file.read(header_bytes))
+  if magic != _MAGIC or described is None:
     raise ValueError(f"{member.filename} is no plain array of rank 1")
+  shape, dtype = (int(described[2]),), np.dtype(described[1].decode())
   first, num_bytes = file.tell(), shape[0] * dtype.itemsize
   if first + num_bytes > size or first - start + num_bytes != member.file_size:
     raise ValueError(f"{member.filename} is outside the file")
