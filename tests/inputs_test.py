@@ -30,6 +30,7 @@ from data.sources.encoded import Contents, Files, Records
 from data.sources.source import Source
 from tests import pictures
 from tests.compare import assert_same
+from train_loop.failures import InputFailed, input_failures
 
 PLAIN = Augmentation()
 AUGMENTED = Augmentation(random_resized_crop=True, flip=True, color_jitter=0.4)
@@ -282,6 +283,54 @@ def test_a_bad_image_is_named(tmp_path, where):
   assert any(path in named for path in bad[:2])
   assert "--on_bad_image=skip" in named
   assert bad[2] in str(inputs.bad_image(range(0)))
+
+
+def test_a_file_that_cannot_be_read_is_named_or_left_out(tmp_path):
+  root = pictures.write_folder(tmp_path / "data")
+  inputs = make_inputs(root, cache="none")
+  gone = pathlib.Path(inputs.validation.examples.path(4))
+  gone.unlink()
+  gone.mkdir()  # A file without permission would stop no administrator.
+  with pytest.raises(InputFailed), input_failures(range(0)):
+    list(inputs.eval_dataset())
+  assert str(gone) in str(inputs.bad_image(range(0)))
+  listed = tmp_path / "bad_images.txt"
+  skipping = dataclasses.replace(inputs, bad_images=str(listed))
+  images = [batch["image"] for batch in skipping.eval_dataset()]
+  assert sum(map(len, images)) == inputs.validation.num_examples - 1
+  assert str(gone) in listed.read_text()
+
+
+@pytest.mark.parametrize("error", ["FailedPrecondition", "Unknown"])
+def test_an_error_of_no_file_is_none_of_the_input(error):
+  kind = getattr(tf.errors, f"{error}Error")
+  raised = [kind, tf.errors.PermissionDeniedError]
+  errors = [kind(None, None, "a host is gone"), raised[1](None, None, "a.jpg")]
+  for expected, each in zip((kind, InputFailed), errors):
+    with pytest.raises(expected), input_failures(range(0)):
+      raise each
+
+
+def test_other_images_of_the_same_names_and_sizes_are_told(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+  sources = []
+  for number in range(2):
+    root = pictures.write_folder(tmp_path / str(number), ending=".bmp")
+    for path in root.rglob("*.bmp") if number else ():
+      content = bytearray(path.read_bytes())
+      content[100:] = content[:99:-1]
+      path.write_bytes(content)
+    sources.append(image_folder.load(str(root))[0])
+  first, second = sources
+  assert first.fingerprint() == second.fingerprint()
+  assert first.sample_sha256() != second.sample_sha256()
+  kept = [
+    batches(cache.cached(s, "disk", image_size=16, replace=True), 1)[0]
+    for s in sources
+  ]
+  assert not np.array_equal(kept[0][0], kept[1][0])
 
 
 @PLAIN_AND_AUGMENTED

@@ -134,6 +134,14 @@ def input_failures(
     if refused:
       raise ConfigError(f"{refused[1]}, {_place(steps)}") from error
     raise InputFailed(error, steps) from error
+  except tf.errors.PermissionDeniedError as error:
+    raise InputFailed(error, steps) from error
+  except (tf.errors.FailedPreconditionError, tf.errors.UnknownError) as error:
+    # A folder in a file's place, or a disk that does not answer; without a file
+    # it may be another host that is gone.
+    if "ReadFile" not in str(error):
+      raise
+    raise InputFailed(error, steps) from error
   except (MemoryError, tf.errors.ResourceExhaustedError) as error:
     place = f"in steps {steps.start} to {steps.stop - 1}"
     raise OutOfMemory(

@@ -8,6 +8,7 @@ checked without TensorFlow; `data.reading` turns it into graph operations.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -30,6 +31,10 @@ IMAGENET_MEAN = (123.68, 116.779, 103.939)
 IMAGENET_STD = (58.393, 57.12, 57.375)
 # Gray is 0.299 red + 0.587 green + 0.114 blue, as JPEG has it.
 _LUMA = (0.299, 0.587, 0.114)
+# What a TFRecord begins with.
+_LENGTH_AND_CHECKSUM = 12
+# As many images' bytes are looked at to tell data sets apart.
+_SAMPLE = 32
 
 
 def printable(path: str) -> str:
@@ -145,6 +150,17 @@ class Records:
       return self.origin.place(index)
     return f"{self.shards[self.shard[index]]} at byte {self.offset[index]}"
 
+  def read(self, index: int) -> bytes:
+    """Returns an example's record.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    with open(self.shards[self.shard[index]], "rb") as file:
+      file.seek(int(self.offset[index]))
+      length = int.from_bytes(file.read(_LENGTH_AND_CHECKSUM)[:8], "little")
+      return file.read(min(length, os.fstat(file.fileno()).st_size))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Contents:
@@ -160,6 +176,10 @@ class Contents:
 
   def __len__(self) -> int:
     return len(self.contents)
+
+  def read(self, index: int) -> bytes:
+    """Returns an example's bytes."""
+    return self.contents[index]
 
   def take(self, indices: np.ndarray) -> Contents:
     """Returns the examples at `indices`, in that order."""
@@ -242,6 +262,21 @@ class EncodedSource(LabelledImages):
     kind = "u1" if self.multi_label else "<i4"
     for part in mapped.parts(self.labels):
       digest.update(np.ascontiguousarray(part, kind).data)
+    return digest.hexdigest()
+
+  def sample_sha256(self) -> str:
+    """Returns a hash of the bytes of 32 images, spread over all.
+
+    The fingerprint does not see that another image has the same name and size,
+    as all BMP files of a camera have.
+    """
+    digest = hashlib.sha256()
+    count = min(_SAMPLE, self.num_examples)
+    for number in range(count):
+      contents = b""
+      with contextlib.suppress(OSError):  # Which reading it will tell.
+        contents = self.examples.read(number * self.num_examples // count)
+      digest.update(hashlib.sha256(contents).digest())
     return digest.hexdigest()
 
   def place_of(self, index: int) -> str:

@@ -75,7 +75,9 @@ class Found:
       for kind, found in kinds
       if found
     ]
-    return (f"{root}: left out {', '.join(counts)}",) if counts else ()
+    if not counts:
+      return ()
+    return (f"{printable(root)}: left out {', '.join(counts)}",)
 
   def why_empty(self, folder: str) -> str:
     """Returns words for an error if a folder is a link that was left out."""

@@ -533,6 +533,11 @@ def _fine_tuned(planned: Plan, model: tf.keras.Model) -> dict[str, Any]:
 def _data_card(inputs: data.Inputs) -> dict[str, Any]:
   """Returns what the run card says of the data."""
   train, validation = inputs.train, inputs.validation
+  samples = {
+    f"{part}_sample_sha256": source.sample_sha256()
+    for part, source in (("train", train), ("test", validation))
+    if isinstance(source, data.EncodedSource)
+  }
   return {
     "name": train.name,
     "class_names": train.class_names,
@@ -540,6 +545,7 @@ def _data_card(inputs: data.Inputs) -> dict[str, Any]:
     "train_sha256": train.fingerprint(),
     "test_examples": validation.num_examples,
     "test_sha256": validation.fingerprint(),
+    **samples,
   }
 
 
