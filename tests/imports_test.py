@@ -153,6 +153,7 @@ def declared(requirements: str) -> set[str]:
   modules = {
     "absl-py": "absl",
     "grpcio": "grpc",
+    "Jinja2": "jinja2",
     "opencv-python-headless": "cv2",
     "Pillow": "PIL",
     "scikit-learn": "sklearn",
