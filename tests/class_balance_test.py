@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -11,11 +12,15 @@ import pytest
 import tensorflow as tf
 from sklearn.utils import class_weight
 
-from data import order
+import data
+from data import order, pipeline
+from data.sources import source as sources
 from tests import modes, tiny
 from train_loop import state as state_lib
 from train_loop import step as step_lib
+from train_loop.command import compose, flags
 from train_loop.config import ConfigError
+from train_loop.workdir import run_card
 from tricks import adjust_logits, class_weights
 
 COUNTS = [600, 60, 6, 1]
@@ -165,3 +170,60 @@ def test_the_step_weighs_classes(balance):
 def test_a_balance_must_fit_the_task():
   with pytest.raises(ConfigError, match="class_balance must be none with task"):
     tiny.config(task="multi_label", class_balance="sampling")
+
+
+# -- From the flag to the step --
+
+
+def test_a_balanced_stream_goes_on_as_it_would_have():
+  source = sources.Source(
+    np.arange(64, dtype=np.uint8).reshape(8, 2, 4, 1).repeat(5, axis=0),
+    np.array([0] * 33 + [1] * 7, np.int32),
+    ("common", "rare"),
+    "pixels",
+  )
+
+  def stream(start):
+    dataset = pipeline.train_dataset(
+      source,
+      global_batch_size=6,
+      seed=3,
+      start_step=start,
+      balanced=True,
+      augmentation=data.Augmentation(pad_crop=1, flip=True),
+    )
+    return list(dataset.take(400 - start).as_numpy_iterator())
+
+  whole = stream(0)
+  for found, expected in zip(stream(150), whole[150:]):
+    for name in ("image", "label"):
+      np.testing.assert_array_equal(found[name], expected[name])
+  labels = np.concatenate([batch["label"] for batch in whole])
+  assert abs(np.mean(labels == 1) - 0.5) < 0.01
+
+
+@pytest.mark.parametrize(
+  "balance", ["none", "weights", "sampling", "logit_adjustment"]
+)
+def test_the_flag_reaches_step_and_order(balance):
+  values = flags.parse(
+    "--dataset=digits", "--recipe=digits", f"--class_balance={balance}"
+  )
+  planned = compose.plan(values)
+  counts = planned.inputs.train.class_counts()
+  needed = balance in ("weights", "logit_adjustment")
+  assert planned.config.loss.class_counts == (tuple(counts) if needed else ())
+  assert planned.inputs.balanced == (balance == "sampling")
+  # An evaluation has the counts of the run's card.
+  settings = run_card.comparable_settings(planned.config)
+  card = {
+    "settings": json.loads(json.dumps(settings)),
+    "choice": {
+      "onednn": True,
+      "tensor_float_32": False,
+      "precision": "float32",
+      "jit_compile": False,
+    },
+  }
+  config, _ = compose.as_evaluated(card, values)
+  assert config.loss == planned.config.loss
