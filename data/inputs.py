@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 # Batches after a failed step that may have been in preparation.
 _PREPARED_AHEAD = 64
-# Within so many seconds a tf.data service must answer.
-ANSWER_SECONDS = 10.0
 # A larger height or width is a slip of the keyboard.
 _MAX_SIZE = 8192
 
@@ -149,7 +147,9 @@ class Inputs:
         tf.data service does not answer.
     """
     if self.data_service:
-      _require_answer(self.data_service)
+      from data import service
+
+      service.require_answer(self.data_service)
     cache = "none" if self.data_service and self.cache == "auto" else self.cache
     random_crops = self.augmentation.random_resized_crop
     source = self._cached(
@@ -166,6 +166,18 @@ class Inputs:
       )
 
     return stream
+
+  def watched(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
+    """Returns the context in which to train.
+
+    It gives a function to call after each call of a training loop. In it
+    training ends with a DataError if the tf.data service stops giving batches.
+    """
+    if not self.data_service:
+      return contextlib.nullcontext(lambda: None)
+    from data import service
+
+    return service.watched(self.data_service)
 
   def eval_dataset(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
     """Returns the data to evaluate, in order.
@@ -289,29 +301,6 @@ class Inputs:
       input_threads=self.input_threads,
       **options,
     )
-
-
-def _require_answer(address: str) -> None:
-  """Raises a DataError if no tf.data service answers: TensorFlow would wait.
-
-  Args:
-    address: as grpc://host:port.
-  """
-  import grpc
-
-  kind, _, target = address.partition("://")
-  if kind != "grpc" or not target:
-    raise DataError(
-      f"data_service must be given as grpc://host:port, got {address!r}"
-    )
-  with grpc.insecure_channel(target) as channel:
-    try:
-      grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
-    except grpc.FutureTimeoutError:
-      raise DataError(
-        f"data_service must be the address of a tf.data service, got"
-        f" {address!r}, which does not answer within {ANSWER_SECONDS:g} s"
-      ) from None
 
 
 def _shard(shard: tuple[int, int]) -> order.Shard:

@@ -21,9 +21,9 @@ from data import (
   Inputs,
   bad_images,
   cache,
-  inputs,
   pipeline,
 )
+from data import service as service_lib
 from data.preparation import convert
 from data.sources import image_folder, tfrecord
 from data.sources.encoded import Contents, Files, Records
@@ -216,7 +216,7 @@ def test_auto_keeps_nothing_where_memory_is_short(source, monkeypatch):
 
 
 def test_a_data_service_that_does_not_answer_is_one_line(folder, monkeypatch):
-  monkeypatch.setattr(inputs, "ANSWER_SECONDS", 0.1)
+  monkeypatch.setattr(service_lib, "ANSWER_SECONDS", 0.1)
   train, validation = image_folder.load(str(folder))
   made = Inputs(
     train=train,
@@ -225,16 +225,20 @@ def test_a_data_service_that_does_not_answer_is_one_line(folder, monkeypatch):
     seed=1,
     image_size=16,
   )
+  lonely = tf.data.experimental.service.DispatchServer()
   for address, words in (
     ("grpc://127.0.0.1:1", "does not answer within 0.1 s"),
     ("127.0.0.1:1", "must be given as grpc://host:port"),
+    (lonely.target, "of which no worker answers within 0.1 s"),
   ):
     silent = dataclasses.replace(made, data_service=address)
     with pytest.raises(DataError, match=f"^data_service .*{words}"):
       silent.train_dataset()
 
 
-def test_the_data_service_gives_the_same_batches(folder, stream):
+def test_the_data_service_gives_the_same_batches_until_it_dies(
+  folder, stream, monkeypatch
+):
   source, _ = image_folder.load(str(folder))
   service = tf.data.experimental.service
   dispatcher = service.DispatchServer()
@@ -242,10 +246,30 @@ def test_the_data_service_gives_the_same_batches(folder, stream):
   worker = service.WorkerServer(
     service.WorkerConfig(dispatcher_address=address)
   )
+  service_lib.require_answer(dispatcher.target)
   options = {"augmentation": AUGMENTED}
   served = batches(source, 6, data_service=dispatcher.target, **options)
   assert_same(served, stream(source, AUGMENTED)[:6])
+
+  endless = pipeline.train_dataset(
+    source,
+    global_batch_size=4,
+    seed=1,
+    image_size=16,
+    data_service=dispatcher.target,
+  )
+  iterator = iter(endless)
+  take = tf.function(lambda: next(iterator))
+  take()
+  monkeypatch.setattr(service_lib, "ANSWER_SECONDS", 0.5)
+  monkeypatch.setattr(service_lib, "SILENT_SECONDS", 0.1)
   del worker
+  with (
+    pytest.raises(DataError, match=r"^data_service .* stopped giving"),
+    service_lib.watched(dispatcher.target),
+  ):
+    while True:
+      take()
 
 
 def damaged_folder(root) -> tuple[pathlib.Path, list[str]]:

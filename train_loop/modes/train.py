@@ -207,8 +207,13 @@ def train(
     of_this_host = parts.inputs.eval_dataset(shard)
     eval_dataset = of_this_host if shard[1] == 1 else lambda: of_this_host
   stop = signals.StopRequest()
+
+  def should_stop() -> bool:
+    beat()
+    return stop()
+
   try:
-    with stop, parts.strategy.scope():
+    with stop, parts.inputs.watched() as beat, parts.strategy.scope():
       final = loop.train_and_evaluate(
         parts.model,
         train_dataset,
@@ -221,7 +226,7 @@ def train(
           "flags": flags.as_dict(values),
           **parts.card,
         },
-        should_stop=stop,
+        should_stop=should_stop,
         locked=shard[1] == 1,
       )
   except Diverged as error:
