@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import shutil
@@ -14,6 +15,9 @@ import pytest
 from data import DataError
 from data.sources import image_files, image_folder
 from tests import pictures
+from train_loop.command import compose, flags
+from train_loop.config import ModelConfig
+from train_loop.modes import train
 
 # No image is decoded here.
 CONTENT = b"an image"
@@ -241,3 +245,37 @@ def test_paths_take_half_the_memory_of_strings(tmp_path):
   assert len(examples.names) + examples.ends.nbytes == relative_names + 8 * 24
   taken = examples.take([20, 3])
   assert taken.paths == (examples.paths[20], examples.paths[3])
+
+
+def test_a_run_that_goes_on_keeps_the_order_of_its_classes(
+  tmp_path, monkeypatch
+):
+  names = [str(number) for number in range(11)]
+  root = make(tmp_path / "data", *classes("train", "val", names=names))
+  flags_of_run = {"dataset": "image_folder", "data_dir": root, "image_size": 16}
+  # As an older build wrote it: 0, 1, 10, 2, ...
+  card = {
+    "settings": {},
+    "finished": False,
+    "final": {},
+    "flags": flags_of_run,
+    "data": {"class_names": sorted(names)},
+  }
+  workdir = tmp_path / "run"
+  workdir.mkdir()
+  (workdir / "run_card.json").write_text(json.dumps(card))
+  found = []
+
+  def stop(planned, *_):
+    found.append(planned.inputs.train.class_names)
+    raise InterruptedError
+
+  monkeypatch.setattr(compose, "choose", stop)
+  with pytest.raises(InterruptedError):
+    train.run(flags.parse(f"--workdir={workdir}", "--device=cpu"))
+  # Weights and a teacher of that run have its order, too.
+  arguments = [f"--{name}={value}" for name, value in flags_of_run.items()]
+  model = ModelConfig(teacher=str(workdir))
+  assert list(compose._known_classes(model, None)) == sorted(names)
+  found.append(compose.plan(flags.parse(*arguments)).inputs.train.class_names)
+  assert found == [tuple(sorted(names)), tuple(names)]
