@@ -134,20 +134,26 @@ def test_classes_and_examples_are_shuffled():
   assert abs(np.corrcoef(of_first, np.arange(len(of_first)))[0, 1]) < 0.1
 
 
+@pytest.mark.parametrize("mix", ["mixup_alpha", "cutmix_alpha"])
 @pytest.mark.parametrize("balance", ["weights", "logit_adjustment"])
-def test_the_step_weighs_classes(balance):
+def test_the_step_weighs_classes_beside_all_other_tricks(balance, mix):
   config = tiny.config(
     class_balance=balance,
     class_balance_beta=0.99,
     class_counts=tuple(COUNTS),
     label_smoothing=0.1,
-    mixup_alpha=0.2,
+    distill_temperature=3.0,
+    **{mix: 0.2},
   )
-  state = state_lib.TrainState(tiny.model(), config)
-  batch = tiny.batch()
-  images, targets = step_lib.mixed_batch(batch, tf.constant(0), 4, config)
+  state, teacher = (
+    state_lib.TrainState(tiny.model(), config),
+    tiny.model(seed=2),
+  )
+  images, targets = step_lib.mixed_batch(
+    tiny.batch(), tf.constant(0), 4, config
+  )
   gradients, metrics = step_lib.loss_gradients(
-    state, (images,), targets, config, None
+    state, (images, images), targets, config, teacher
   )
   with tf.GradientTape() as tape:
     logits = state.model(images, training=True)
@@ -160,11 +166,15 @@ def test_the_step_weighs_classes(balance):
       losses = tf.keras.losses.categorical_crossentropy(
         targets, logits + priors, from_logits=True
       )
+    soft = tf.nn.softmax(teacher(images, training=False) / 3.0)
+    losses += 9.0 * tf.keras.losses.categorical_crossentropy(
+      soft, logits / 3.0, from_logits=True
+    )
     loss = tf.reduce_mean(losses)
   expected = tape.gradient(loss, state.parameters)
   np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
   for found, other in zip(gradients, expected):
-    np.testing.assert_allclose(found, other, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found, other, rtol=1e-4, atol=1e-5)
 
 
 def test_a_balance_must_fit_the_task():
