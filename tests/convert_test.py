@@ -175,6 +175,19 @@ def test_train_files_alone_are_split(tmp_path):
   assert (train.num_examples, validation.num_examples) == (18, 6)
 
 
+def test_the_split_to_evaluate_can_be_chosen(tmp_path):
+  output = records(tmp_path)
+  for path in output.glob("validation*"):
+    path.rename(output / path.name.replace("validation", "test"))
+  assert tfrecord.load(str(output))[1].num_examples == 9
+  train, test = tfrecord.load(
+    str(output), validation_fraction=0.25, eval_split="test"
+  )
+  assert (train.num_examples, test.num_examples) == (18, 9)
+  with pytest.raises(DataError, match="eval_split must be a split that"):
+    tfrecord.load(str(output), eval_split="validation")
+
+
 def test_a_changed_byte_is_an_error(tmp_path):
   output = records(tmp_path)
   (path,) = output.glob("train-*")

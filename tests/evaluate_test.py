@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -89,5 +90,7 @@ def test_classes_are_told_by_their_names(folder):
     name = found.class_names[found.labels[index]]
     assert f"/{name}/" in found.place(index)
   assert with_classes(source, pictures.CLASSES) is source
+  renamed = dataclasses.replace(source, class_names=("caf\u00e9", "b", "c"))
+  assert with_classes(renamed, ("c", "b", "cafe\u0301")).labels[0] == 2
   with pytest.raises(DataError, match="red, pink; got blue, green, red"):
     with_classes(source, ("red", "pink"))

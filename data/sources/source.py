@@ -8,6 +8,7 @@ import abc
 import dataclasses
 import hashlib
 import os
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -146,8 +147,10 @@ class LabelledImages(abc.ABC):
       validation = np.sort(ordered[places.astype(np.int64) % self.num_examples])
     else:
       held_out = []
-      for label in range(self.num_classes):
-        (members,) = np.nonzero(self.labels == label)
+      # Once over all labels, and not once for each of many classes.
+      by_class = np.argsort(self.labels, kind="stable")
+      ends = np.cumsum(self.class_counts())
+      for members in np.split(by_class, ends[:-1]):
         # A class of one example stays in the training data.
         count = min(round(len(members) * validation_fraction), len(members) - 1)
         held_out.append(random.permutation(members)[: max(count, 0)])
@@ -298,13 +301,15 @@ def with_classes(source: Any, class_names: Sequence[str]) -> Any:
   """
   if list(source.class_names) == list(class_names):
     return source
-  numbers = {name: number for number, name in enumerate(class_names)}
-  if not set(source.class_names) <= set(numbers):
+  # Older cards have names as macOS stores them, decomposed.
+  numbers = {_composed(name): n for n, name in enumerate(class_names)}
+  found = [_composed(name) for name in source.class_names]
+  if not set(found) <= set(numbers):
     raise DataError(
       f"{source.name} must have the classes of the run, or some of them: "
       f"{', '.join(class_names)}; got {', '.join(source.class_names)}"
     )
-  new = np.array([numbers[name] for name in source.class_names], np.int32)
+  new = np.array([numbers[name] for name in found], np.int32)
   if source.multi_label:
     labels = np.zeros([source.num_examples, len(class_names)], np.uint8)
     labels[:, new] = source.labels
@@ -313,6 +318,10 @@ def with_classes(source: Any, class_names: Sequence[str]) -> Any:
   return dataclasses.replace(
     source, labels=labels, class_names=tuple(class_names)
   )
+
+
+def _composed(name: str) -> str:
+  return unicodedata.normalize("NFC", name)
 
 
 def check_labels(labels: np.ndarray, num_classes: int, name: str) -> None:
