@@ -26,7 +26,7 @@ from data.errors import DataError
 from data.inputs import Inputs
 from data.names import DATASETS
 from data.sources.encoded import AnySource, EncodedSource
-from data.sources.loading import SourceOptions, load
+from data.sources.loading import SourceOptions, load, of_older_builds
 from data.sources.source import Source
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
   "Source",
   "SourceOptions",
   "load",
+  "of_older_builds",
 ]

@@ -88,6 +88,7 @@ def cached(
   examples = _encoded(source)
   if not random_crops:
     what = f"{image_size} {eval_resize} {replace} {on_bad_image is not None}"
+    what += f" {source.exif_orientation}"
     crops = reading.central_crops(
       source,
       image_size=image_size,
@@ -137,7 +138,7 @@ def _on_disk(
 ) -> EncodedSource:
   """Writes the examples into the user's cache, if they are not there yet."""
   key = hashlib.sha256(
-    f"2 {source.fingerprint()} {source.place_and_time} {what}".encode()
+    f"3 {source.fingerprint()} {source.place_and_time} {what}".encode()
   ).hexdigest()
   folder = platformdirs.user_cache_dir(f"train_loop/images/{key[:32]}")
   if not os.path.isdir(folder):

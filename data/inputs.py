@@ -18,12 +18,13 @@ from data.bad_images import BadImages
 from data.errors import DataError
 from data.fields import check, setting
 from data.names import CACHES
-from data.sources.encoded import AnySource
+from data.sources.encoded import AnySource, EncodedSource
 
 if TYPE_CHECKING:
   import tensorflow as tf
 
   from data import order
+  from data.images import decode
 
 # Batches after a failed step that may have been in preparation.
 _PREPARED_AHEAD = 64
@@ -248,6 +249,8 @@ class Inputs:
     """Returns an error that names the first undecodable image, or None."""
     import tensorflow as tf
 
+    from data import reading
+
     found: list[int] = []
     # The search may meet the error that it is made for.
     with contextlib.suppress(tf.errors.OpError):
@@ -257,15 +260,25 @@ class Inputs:
     if not found:
       return None
     place = source.place(found[0])
+    assert isinstance(source, EncodedSource)  # Arrays are never bad.
+    why = reading.why_bad(source, found[0], self._others)
     if self.bad_images:
       return DataError(
         f"too many images in a row cannot be decoded, such as {place}: replace"
         f" those that {self.bad_images} lists"
       )
     return DataError(
-      f"image {place} cannot be decoded: replace it, or go on without it with"
-      " --on_bad_image=skip; --mode=check_data finds all such images"
+      f"image {place} cannot be decoded ({why}): replace it, or go on without"
+      " it with --on_bad_image=skip; --mode=check_data finds all such images"
     )
+
+  @property
+  def _others(self) -> decode.Others | None:
+    """What decodes images that graphs do not, as of `decode.central_crop`."""
+    from data.images import pillow_reader
+
+    # The workers of a service do not have this process' functions.
+    return None if self.data_service else pillow_reader.read_for_training
 
   def _note(self, source: AnySource) -> Callable[[int], None] | None:
     if not self.bad_images:
@@ -286,6 +299,7 @@ class Inputs:
       image_size=self.image_size,
       augmentation=self.augmentation,
       input_threads=self.input_threads,
+      others=self._others,
       **options,
     )
 

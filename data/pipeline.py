@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from data import order
 from data.augmentation import Augmentation
+from data.images import decode, pillow_reader
 from data.reading import (
   Batch,
   OnBadImage,
@@ -42,6 +43,7 @@ def train_dataset(
   on_bad_image: OnBadImage | None = None,
   input_threads: int = 0,
   data_service: str = "",
+  others: decode.Others | None = pillow_reader.read_for_training,
   shard: order.Shard = order.WHOLE,
 ) -> tf.data.Dataset:
   """Returns the endless training stream, from a step on.
@@ -66,6 +68,7 @@ def train_dataset(
     input_threads: threads that prepare batches; 0 is one per core.
     data_service: the address of a tf.data service's dispatcher, as
       grpc://host:port, whose workers prepare the batches; "" is this process.
+    others: as of `decode.central_crop`; None for workers of other processes.
     shard: which share of each batch is read, if several hosts train together.
 
   Returns:
@@ -122,6 +125,7 @@ def train_dataset(
     replace=True,
     on_bad_image=on_bad_image,
     input_threads=input_threads,
+    others=others,
   )
   batches = examples.batch(
     global_batch_size // shard.count, drop_remainder=True
@@ -196,22 +200,43 @@ def eval_dataset(
   return _finished(examples.batch(batch_size), input_threads)
 
 
+def of_paths(
+  paths: Sequence[str], *, channels: int, exif_orientation: str
+) -> EncodedSource:
+  """Returns image files that have no labels as a source.
+
+  Args:
+    paths: of the files, at least one.
+    channels: 1 or 3.
+    exif_orientation: "apply" or "ignore".
+
+  Raises:
+    DataError: there is no file, or channels is out of range.
+  """
+  return EncodedSource(
+    Files.of(paths),
+    np.zeros(len(paths), np.int32),
+    class_names=("",),
+    name="inputs",
+    channels=channels,
+    exif_orientation=exif_orientation,
+  )
+
+
 def image_dataset(
-  paths: Sequence[str],
+  source: EncodedSource,
   *,
   batch_size: int,
   image_size: int,
-  channels: int,
   eval_resize: int = 0,
   input_threads: int = 0,
 ) -> tf.data.Dataset:
   """Returns image files that have no labels, decoded as for evaluation.
 
   Args:
-    paths: of the files, at least one.
+    source: of the files, as from `of_paths`.
     batch_size: at least 1; the last batch may be smaller.
     image_size: height and width of the result.
-    channels: 1 or 3.
     eval_resize: as of `eval_dataset`.
     input_threads: threads that prepare batches; 0 is one per core.
 
@@ -221,23 +246,19 @@ def image_dataset(
     int32}, where the label is the index of the file.
 
   Raises:
-    DataError: there is no file, or a size or channels is out of range.
+    DataError: a size is out of range.
   """
-  source = EncodedSource(
-    Files.of(paths),
-    np.zeros(len(paths), np.int32),
-    class_names=("",),
-    name="inputs",
-    channels=channels,
-  )
   examples = decoded(
-    tf.data.Dataset.range(len(paths)).map(lambda index: {"index": index}),
+    tf.data.Dataset.range(source.num_examples).map(
+      lambda index: {"index": index}
+    ),
     source,
     image_size=image_size,
     eval_resize=eval_resize,
     replace=False,
     on_bad_image=None,
     input_threads=input_threads,
+    others=pillow_reader.read,
   )
 
   def numbered(example: Batch) -> Batch:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from data.images import decode
+from data.images import decode, pillow_reader
 from data.sources import mapped as mapped_arrays
 from data.sources.encoded import Contents, EncodedSource, Examples, Files
 
@@ -85,6 +85,7 @@ def decoded(
   replace: bool,
   on_bad_image: OnBadImage | None,
   input_threads: int = 0,
+  others: decode.Others | None = pillow_reader.read_for_training,
 ) -> tf.data.Dataset:
   """Adds image and label to examples of an encoded source.
 
@@ -98,6 +99,7 @@ def decoded(
     on_bad_image: called with the index of each image that cannot be decoded;
       None fails instead, with TensorFlow's error.
     input_threads: threads that prepare batches; 0 is one per core.
+    others: as of `decode.central_crop`.
 
   Returns:
     The examples with "image", [image_size, image_size, channels] uint8, and
@@ -107,7 +109,9 @@ def decoded(
     DataError: image_size or eval_resize is out of range.
   """
   source.require_sizes(image_size=image_size, eval_resize=eval_resize)
-  load = _make_load(source, image_size=image_size, eval_resize=eval_resize)
+  load = _make_load(
+    source, image_size=image_size, eval_resize=eval_resize, others=others
+  )
   if on_bad_image is not None:
     candidates = _REPLACEMENTS if replace else 1
     load = _replacing(load, source, image_size, candidates, on_bad_image)
@@ -219,27 +223,75 @@ def reason(error: tf.errors.OpError) -> str:
   for _ in range(2):  # "{{function_node ...}} ...", "... [Op:DecodeImage] ..."
     message = message.partition("}} ")[2] or message
   message = message.partition(" [Op:")[0].strip()
+  if message.startswith("ValueError: "):  # Of Python, with its traceback.
+    message = message[12:].partition(" Traceback (most recent")[0]
   return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", message)
 
 
-def why_bad(path: str, *, image_size: int, channels: int) -> str:
-  """Returns why an image file cannot be decoded, "" if it can; eager only.
+def why_bad(
+  source: EncodedSource,
+  index: int,
+  others: decode.Others | None = pillow_reader.read,
+) -> str:
+  """Returns why an image cannot be decoded, "" if it can; eager only.
 
   Args:
-    path: of the file.
-    image_size: as of `decode.central_crop`.
-    channels: 1 or 3.
+    source: the examples.
+    index: of the image.
+    others: as of `decode.central_crop`.
   """
   try:
-    contents = tf.io.read_file(os.fsencode(path))
-    decode.central_crop(contents, image_size=image_size, channels=channels)
+    contents = make_read(source.examples)(tf.constant(index, tf.int64))
+    whole(contents, source, others)
   except tf.errors.OpError as error:
     return reason(error)
   return ""
 
 
+def whole(
+  contents: tf.Tensor,
+  source: EncodedSource,
+  others: decode.Others | None = pillow_reader.read,
+) -> tf.Tensor:
+  """Decodes a whole image of any format, as a source has it.
+
+  Args:
+    contents: [] string, the encoded image.
+    source: whose number of channels and orientation count.
+    others: as of `decode.central_crop`.
+
+  Returns:
+    [height, width, channels] uint8.
+  """
+  return decode.decode(
+    contents,
+    source.channels,
+    exif_orientation=source.exif_orientation,
+    others=others,
+  )
+
+
+def readable(contents: tf.Tensor, source: EncodedSource) -> bytes:
+  """Returns an image in a format that graphs read; eager only.
+
+  Args:
+    contents: [] string, the encoded image.
+    source: whose number of channels and orientation count.
+
+  Returns:
+    The image as it is; or, if graphs do not read it, its pixels as PNG.
+  """
+  if decode.is_read_in_graph(contents):
+    return contents.numpy()
+  return tf.io.encode_png(whole(contents, source)).numpy()
+
+
 def _make_load(
-  source: EncodedSource, *, image_size: int, eval_resize: int
+  source: EncodedSource,
+  *,
+  image_size: int,
+  eval_resize: int,
+  others: decode.Others | None,
 ) -> Load:
   """Returns the function that adds image and label to an example."""
   read = make_read(source.examples)
@@ -249,15 +301,17 @@ def _make_load(
     example = dict(example)
     contents = read(example["index"])
     crop, flipped = example.pop("crop", None), example.pop("flipped", None)
-    size = {"image_size": image_size, "channels": source.channels}
+    options: dict[str, Any] = {
+      "image_size": image_size,
+      "channels": source.channels,
+      "flipped": flipped,
+      "exif_orientation": source.exif_orientation,
+      "others": others,
+    }
     if crop is not None:
-      image = decode.random_resized_crop(
-        contents, crop, flipped=flipped, **size
-      )
+      image = decode.random_resized_crop(contents, crop, **options)
     else:
-      image = decode.central_crop(
-        contents, eval_resize=eval_resize, flipped=flipped, **size
-      )
+      image = decode.central_crop(contents, eval_resize=eval_resize, **options)
     label = tf.gather(labels, example["index"])
     return {**example, "image": image, "label": label}
 

@@ -2,22 +2,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an encoded image to pixels of one size: crop, decode, resize, flip.
 
-Reads JPEG, PNG, BMP, the first picture of a GIF, and the PPM and PGM that
-`--mode=convert` writes; recognised by content, not by name. Gray, palette,
-alpha and CMYK become gray or RGB as asked. Only the crop of a JPEG, PPM or PGM
-is decoded. A crop of at least twice the size asked for is first reduced by 2, 4
-or 8, a JPEG in its cosine transform and others by the mean of squares, so that
-the bilinear sampling that follows uses every pixel.
+Reads JPEG, PNG, BMP, and the PPM and PGM that `--mode=convert` writes, as graph
+operations; other formats through `pillow_reader`, if that is asked for. All are
+recognised by content, not by name. Gray, palette and CMYK become gray or RGB as
+asked, what is transparent is laid on white, and pictures are turned upright as
+their EXIF orientation says. Only the crop of a JPEG, PPM or PGM is decoded. A
+crop of at least twice the size asked for is first reduced by 2, 4 or 8, a JPEG
+in its cosine transform and others by the mean of squares, so that the bilinear
+sampling that follows uses every pixel.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from data.images import netpbm
+from data.images import formats, lossless, netpbm, orientation
 from data.images.random_bits import (
   Purpose,
   between,
@@ -26,13 +29,12 @@ from data.images.random_bits import (
 )
 
 CROP_ATTEMPTS = 10
-# An image that declares more is refused before it is decoded, as by Pillow.
-# PNG, BMP and GIF are refused by TensorFlow, from 2^29 bytes on: 3 a pixel.
-MOST_PIXELS = 2**29 // 3
 _REDUCTIONS = (2, 4, 8)
 
 # From [height, width] to [top, left, height, width], all int32.
 Box = Callable[[tf.Tensor], tf.Tensor]
+# Decodes what the graph's operations do not, as `pillow_reader.read`.
+Others = Callable[[tf.Tensor, int, str], tf.Tensor]
 
 
 def crop_draws(
@@ -78,6 +80,8 @@ def random_resized_crop(
   image_size: int,
   channels: int,
   flipped: tf.Tensor | None = None,
+  exif_orientation: str = formats.APPLY,
+  others: Others | None = None,
 ) -> tf.Tensor:
   """Cuts a random part out of the image, and resizes it to a square.
 
@@ -90,6 +94,9 @@ def random_resized_crop(
     image_size: height and width of the result.
     channels: 1 or 3.
     flipped: [] bool, whether to flip it from left to right; None does not.
+    exif_orientation: "apply" turns the image upright before it is cut; "ignore"
+      takes it as it is stored.
+    others: what decodes an image of another format; None refuses it.
 
   Returns:
     [image_size, image_size, channels] uint8.
@@ -101,7 +108,8 @@ def random_resized_crop(
   def box(size: tf.Tensor) -> tf.Tensor:
     return random_box(size, draws)
 
-  return _crop_and_resize(contents, box, image_size, channels, flipped)
+  crop = _cropped(contents, box, image_size, channels, exif_orientation, others)
+  return _sampled_and_flipped(crop, image_size, flipped)
 
 
 def central_crop(
@@ -111,6 +119,8 @@ def central_crop(
   channels: int,
   eval_resize: int = 0,
   flipped: tf.Tensor | None = None,
+  exif_orientation: str = formats.APPLY,
+  others: Others | None = None,
 ) -> tf.Tensor:
   """Cuts the middle out of the image, as evaluation sees it.
 
@@ -126,6 +136,9 @@ def central_crop(
     eval_resize: as above, at least image_size; 0 is image_size, which gives
       the largest central square.
     flipped: [] bool, whether to flip it from left to right; None does not.
+    exif_orientation: "apply" turns the image upright before it is cut; "ignore"
+      takes it as it is stored.
+    others: what decodes an image of another format; None refuses it.
 
   Returns:
     [image_size, image_size, channels] uint8.
@@ -133,7 +146,8 @@ def central_crop(
   Reference: He et al. 2018, section 2.1 (shorter side 256, central 224).
   """
   box = _central_box(image_size, eval_resize)
-  return _crop_and_resize(contents, box, image_size, channels, flipped)
+  crop = _cropped(contents, box, image_size, channels, exif_orientation, others)
+  return _sampled_and_flipped(crop, image_size, flipped)
 
 
 def central_crop_of_pixels(
@@ -175,68 +189,151 @@ def _central_box(image_size: int, eval_resize: int) -> Box:
   return box
 
 
-def decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
+def decode(
+  contents: tf.Tensor,
+  channels: int,
+  *,
+  exif_orientation: str = formats.APPLY,
+  others: Others | None = None,
+) -> tf.Tensor:
   """Decodes the whole image.
 
   Args:
-    contents: [] string, a JPEG, PNG, BMP, GIF (its first picture is taken), or
-      an image that `netpbm.encode` wrote.
+    contents: [] string, a JPEG, PNG, BMP, an image that `netpbm.encode` wrote,
+      or one that `others` takes.
     channels: 1 or 3.
+    exif_orientation: as of `random_resized_crop`.
+    others: likewise.
 
   Returns:
     [height, width, channels] uint8.
 
   Raises:
     tf.errors.InvalidArgumentError: it is truncated, none of these, or declares
-      more than MOST_PIXELS.
+      more than formats.MOST_PIXELS.
   """
 
   def of_pixels() -> tf.Tensor:
     window = tf.pad(netpbm.shape(contents)[:2], [[2, 0]])
     return _with_channels(netpbm.decode_and_crop(contents, window), channels)
 
-  def of_file() -> tf.Tensor:
-    size = tf.cond(
-      tf.io.is_jpeg(contents),
-      lambda: tf.io.extract_jpeg_shape(contents)[:2],
-      lambda: tf.constant([1, 1]),
-    )
-    with tf.control_dependencies([_few_pixels(size)]):
-      return _decode_file(tf.identity(contents), channels)
+  def of_jpeg() -> tf.Tensor:
+    shape = tf.io.extract_jpeg_shape(contents)
+    with tf.control_dependencies([_few_pixels(shape[:2])]):
+      return _of_jpeg(
+        shape,
+        channels,
+        lambda channels: tf.io.decode_jpeg(contents, channels=channels),
+      )
 
-  return tf.cond(netpbm.is_netpbm(contents), of_pixels, of_file)
+  def of_files() -> tf.Tensor:
+    turn, transparent = _look(contents, exif_orientation)
 
+    def of_others() -> tf.Tensor:
+      return _decode_other(
+        contents, channels, transparent, exif_orientation, others
+      )
 
-def _decode_file(contents: tf.Tensor, channels: int) -> tf.Tensor:
-  """Decodes the formats that TensorFlow knows: JPEG, PNG, BMP and GIF."""
-  # TensorFlow converts JPEG and PNG to the channels asked for, BMP and GIF not.
-  is_bmp = tf.equal(tf.strings.substr(contents, 0, 2), b"BM")
-  is_gif = tf.equal(tf.strings.substr(contents, 0, 3), b"GIF")
+    image = tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_others)
+    return orientation.turned(image, turn)
 
-  def as_it_is() -> tf.Tensor:
-    image = tf.io.decode_image(contents, expand_animations=False)
-    return _with_channels(image, channels)
-
-  def converted() -> tf.Tensor:
-    return tf.io.decode_image(
-      contents, channels=channels, expand_animations=False
-    )
-
-  image = tf.cond(is_bmp | is_gif, as_it_is, converted)
+  image = tf.cond(netpbm.is_netpbm(contents), of_pixels, of_files)
   return tf.ensure_shape(image, [None, None, channels])
 
 
-def stored_channels(contents: tf.Tensor) -> int:
-  """Returns the number of channels that the image is stored with; eager only.
+def is_read_in_graph(contents: tf.Tensor) -> tf.Tensor:
+  """Returns whether an image is decoded without `others`.
 
   Args:
-    contents: [] string, an image that `decode` takes.
+    contents: [] string, the encoded image.
+
+  Returns:
+    [] bool.
   """
-  if tf.io.is_jpeg(contents):
-    return int(tf.io.extract_jpeg_shape(contents)[2])
-  if netpbm.is_netpbm(contents):
-    return int(netpbm.shape(contents)[2])
-  return tf.io.decode_image(contents, expand_animations=False).shape[-1]
+  return (
+    tf.io.is_jpeg(contents)
+    | netpbm.is_netpbm(contents)
+    | lossless.is_png(contents)
+    | lossless.is_plain_bmp(contents)
+  )
+
+
+def _look(
+  contents: tf.Tensor, exif_orientation: str
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Looks at what stands before the pixels of a JPEG or PNG.
+
+  Returns:
+    The EXIF orientation, [] int32, 1 if it is to be ignored; and whether some
+    colours may be transparent, [] bool.
+  """
+  opaque = tf.constant(False)
+  exif, transparent = tf.cond(
+    lossless.is_png(contents),
+    lambda: orientation.png_chunks(contents),
+    lambda: tf.cond(
+      tf.io.is_jpeg(contents),
+      lambda: (orientation.exif_of_jpeg(contents), opaque),
+      lambda: (tf.constant(""), opaque),
+    ),
+  )
+  if exif_orientation == formats.IGNORE:
+    return tf.constant(1), transparent
+  return orientation.of_exif(exif), transparent
+
+
+def _apart(branch: Callable[[], tf.Tensor]) -> tf.Tensor:
+  """Calls what few images need as a graph of its own.
+
+  TensorFlow passes by each operation of a branch that is not taken, which takes
+  time too; a graph of its own is one operation.
+  """
+  if tf.executing_eagerly():
+    return branch()
+  options = {"autograph": False, "experimental_attributes": {"_noinline": True}}
+  return tf.function(branch, **options)()
+
+
+def _of_jpeg(
+  shape: tf.Tensor, channels: int, decode_to: Callable[[int], tf.Tensor]
+) -> tf.Tensor:
+  """Decodes a JPEG; one of four inks becomes gray by way of RGB."""
+  if channels == 3:
+    return decode_to(3)
+  return tf.cond(
+    tf.equal(shape[2], 4),
+    lambda: _with_channels(decode_to(3), 1),
+    lambda: decode_to(1),
+  )
+
+
+def _decode_other(
+  contents: tf.Tensor,
+  channels: int,
+  transparent: tf.Tensor,
+  exif_orientation: str,
+  others: Others | None,
+) -> tf.Tensor:
+  """Decodes a PNG, a BMP, as they are stored; or what `others` takes."""
+
+  def refused() -> tf.Tensor:
+    told = "only JPEG, PNG and BMP are read here: use --mode=convert first"
+    never = tf.raw_ops.Assert(condition=False, data=[told], summarize=1)
+    with tf.control_dependencies([] if never is None else [never]):
+      return tf.zeros([1, 1, channels], tf.uint8)
+
+  def of_others() -> tf.Tensor:
+    return others(contents, channels, exif_orientation) if others else refused()
+
+  return tf.cond(
+    lossless.is_png(contents),
+    lambda: lossless.decode_png(contents, channels, transparent),
+    lambda: tf.cond(
+      lossless.is_plain_bmp(contents),
+      lambda: lossless.decode_bmp(contents, channels),
+      of_others,
+    ),
+  )
 
 
 def _with_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
@@ -279,44 +376,108 @@ def random_box(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
   return tf.concat([tf.where(found, drawn, last // 2), sides], 0)
 
 
-def _crop_and_resize(
+def _cropped(
   contents: tf.Tensor,
   box: Box,
   image_size: int,
   channels: int,
-  flipped: tf.Tensor | None,
+  exif_orientation: str,
+  others: Others | None,
 ) -> tf.Tensor:
-  """Cuts the box out, reduces it, samples it bilinearly, and flips it."""
+  """Cuts the box out of the upright image, and reduces it."""
 
-  def of_jpeg() -> tf.Tensor:
-    window = box(_few_pixels(tf.io.extract_jpeg_shape(contents)[:2]))
-    return _reduced(
-      window,
-      image_size,
-      lambda ratio: tf.io.decode_and_crop_jpeg(
-        contents, window // ratio, channels=channels, ratio=ratio
-      ),
-    )
+  def of_upright_jpeg() -> tf.Tensor:
+    return _crop_of_jpeg(contents, box, image_size, channels)
 
   def of_pixels() -> tf.Tensor:
     window = box(netpbm.shape(contents)[:2])
     crop = _with_channels(netpbm.decode_and_crop(contents, window), channels)
     return _reduced(window, image_size, lambda ratio: _mean(crop, ratio))
 
-  def of_others() -> tf.Tensor:
-    image = _decode_file(contents, channels)
-    window = box(tf.shape(image)[:2])
-    crop = tf.slice(
-      image, tf.pad(window[:2], [[0, 1]]), tf.concat([window[2:], [-1]], 0)
-    )
-    return _reduced(window, image_size, lambda ratio: _mean(crop, ratio))
+  def of_files() -> tf.Tensor:
+    turn, transparent = _look(contents, exif_orientation)
 
-  crop = tf.cond(
-    tf.io.is_jpeg(contents),
-    of_jpeg,
-    lambda: tf.cond(netpbm.is_netpbm(contents), of_pixels, of_others),
+    def of_jpeg() -> tf.Tensor:
+      return _crop_of_jpeg(contents, box, image_size, channels, turn)
+
+    def of_others() -> tf.Tensor:
+      image = _decode_other(
+        contents, channels, transparent, exif_orientation, others
+      )
+      size = tf.shape(image)[:2]
+      window = box(orientation.oriented_size(size, turn))
+      stored = orientation.stored_window(window, size, turn)
+      crop = tf.slice(
+        image, tf.pad(stored[:2], [[0, 1]]), tf.concat([stored[2:], [-1]], 0)
+      )
+      crop = orientation.turned(crop, turn)
+      return _reduced(window, image_size, lambda ratio: _mean(crop, ratio))
+
+    return tf.cond(tf.io.is_jpeg(contents), of_jpeg, lambda: _apart(of_others))
+
+  # Most JPEGs are told by one look.
+  is_upright_jpeg = (
+    tf.io.is_jpeg
+    if exif_orientation == formats.IGNORE
+    else orientation.is_plain_jpeg
   )
-  crop = tf.ensure_shape(crop, [None, None, channels])
+  crop = tf.cond(
+    is_upright_jpeg(contents),
+    of_upright_jpeg,
+    lambda: tf.cond(
+      netpbm.is_netpbm(contents), of_pixels, lambda: _apart(of_files)
+    ),
+  )
+  return tf.ensure_shape(crop, [None, None, channels])
+
+
+def _crop_of_jpeg(
+  contents: tf.Tensor,
+  box: Box,
+  image_size: int,
+  channels: int,
+  turn: tf.Tensor | None = None,
+) -> tf.Tensor:
+  """Cuts the box out of a JPEG; decodes no more than the box.
+
+  Args:
+    contents: [] string, the JPEG.
+    box: of the upright image.
+    image_size: decides how far the crop is reduced.
+    channels: 1 or 3.
+    turn: the EXIF orientation; None is upright, in fewer operations.
+  """
+  shape = tf.io.extract_jpeg_shape(contents)
+  size = _few_pixels(shape[:2])
+
+  def part(window: tf.Tensor, ratio: int) -> tf.Tensor:
+    return _of_jpeg(
+      shape,
+      channels,
+      lambda channels: tf.io.decode_and_crop_jpeg(
+        contents, window, channels=channels, ratio=ratio
+      ),
+    )
+
+  if turn is None:
+    window = box(size)
+    return _reduced(
+      window, image_size, lambda ratio: part(window // ratio, ratio)
+    )
+  window = box(orientation.oriented_size(size, turn))
+  ratios = (1, *_REDUCTIONS)
+  number = tf.reduce_sum(tf.cast(_allowed(window, image_size), tf.int32))
+  ratio = tf.gather(ratios, number)
+  stored = orientation.stored_window(window // ratio, -(-size // ratio), turn)
+  crop = tf.switch_case(
+    number, [functools.partial(part, stored, ratio) for ratio in ratios]
+  )
+  return orientation.turned(crop, turn)
+
+
+def _sampled_and_flipped(
+  crop: tf.Tensor, image_size: int, flipped: tf.Tensor | None
+) -> tf.Tensor:
   image = _sampled(crop, image_size)
   if flipped is None:
     return image
@@ -328,19 +489,24 @@ def _few_pixels(size: tf.Tensor) -> tf.Tensor:
   pixels = tf.reduce_prod(tf.cast(size, tf.int64))
   # No tf.debugging.Assert, which a graph makes a branch of its own.
   allowed = tf.raw_ops.Assert(
-    condition=pixels <= MOST_PIXELS,
-    data=[f"the image declares more than {MOST_PIXELS} pixels"],
+    condition=pixels <= formats.MOST_PIXELS,
+    data=[formats.TOO_LARGE],
     summarize=1,
   )
   with tf.control_dependencies([] if allowed is None else [allowed]):
     return tf.identity(size)
 
 
+def _allowed(window: tf.Tensor, image_size: int) -> tf.Tensor:
+  """Returns whether the window may be reduced, for each of _REDUCTIONS."""
+  return tf.constant(_REDUCTIONS) * image_size <= tf.reduce_min(window[2:])
+
+
 def _reduced(
   window: tf.Tensor, image_size: int, crop_at: Callable[[int], tf.Tensor]
 ) -> tf.Tensor:
   """Returns the crop, reduced as far as image_size allows."""
-  allowed = tf.constant(_REDUCTIONS) * image_size <= tf.reduce_min(window[2:])
+  allowed = _allowed(window, image_size)
 
   def strongest() -> tf.Tensor:
     return tf.switch_case(

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decodes all images of a data set and reports what it holds.
 
-Reports the counts, sizes and channels, the balance of the classes, images that
+Reports the counts, formats, sizes and channels, how bright the images are, how
+many their EXIF orientation turns, the balance of the classes, images that
 cannot be decoded, and images that occur more than once: within a part, in both
 parts, or under two classes; and those of both parts that are nearly the same.
 """
@@ -21,11 +22,15 @@ import numpy as np
 import tensorflow as tf
 
 from data import reading, writing
-from data.images import decode
+from data.images.stored import Stored, stored
 from data.preparation import scan, twins
 from data.sources.encoded import AnySource, EncodedSource
 
 Progress = Callable[[Iterable, str, int], Iterable]
+
+# The brightest pixel of an image that is nearly black, as of a 16-bit file
+# that uses 12 bits of them.
+DARK = 32
 
 
 class Look(NamedTuple):
@@ -34,14 +39,18 @@ class Look(NamedTuple):
   Attributes:
     height: in pixels.
     width: in pixels.
-    channels: as they are stored.
+    stored: what the encoded image says of itself.
+    brightness: the mean of the pixels, 0 to 255.
+    brightest: the largest of them.
     pixels: a hash of the decoded image.
     hashes: see `twins.hashes`.
   """
 
   height: int
   width: int
-  channels: int
+  stored: Stored
+  brightness: float
+  brightest: int
   pixels: bytes
   hashes: np.ndarray | None
 
@@ -56,6 +65,11 @@ class Part:
     class_counts: the number of good examples in each class.
     sizes: the number of images of each (height, width).
     channels: the number of images with each number of stored channels.
+    formats: the number of images of each format; that of arrays is "".
+    turned: the number of images whose EXIF orientation is not upright.
+    slow: the number of images that are decoded in Python.
+    brightness: the mean of each image's pixels.
+    dark: places of images whose brightest pixel is below DARK.
     bad: place and reason of each image that cannot be decoded.
     places: the examples with the same pixels, by their hash.
     hashed: the examples that have perceptual hashes.
@@ -68,6 +82,11 @@ class Part:
   class_counts: dict[str, int]
   sizes: collections.Counter[tuple[int, int]]
   channels: collections.Counter[int]
+  formats: collections.Counter[str]
+  turned: int
+  slow: int
+  brightness: list[float]
+  dark: list[str]
   bad: list[str]
   places: dict[bytes, list[int]]
   hashed: list[int] = dataclasses.field(default_factory=list)
@@ -168,6 +187,11 @@ def _check_part(
     class_counts=dict.fromkeys(source.class_names, 0),
     sizes=collections.Counter(),
     channels=collections.Counter(),
+    formats=collections.Counter(),
+    turned=0,
+    slow=0,
+    brightness=[],
+    dark=[],
     bad=[],
     places={},
     notes=getattr(source, "notes", ()),
@@ -180,7 +204,13 @@ def _check_part(
     for class_name in source.classes_of(index):
       part.class_counts[class_name] += 1
     part.sizes[look.height, look.width] += 1
-    part.channels[look.channels] += 1
+    part.channels[look.stored.channels] += 1
+    part.formats[look.stored.format] += 1
+    part.turned += look.stored.orientation != 1
+    part.slow += look.stored.is_slow
+    part.brightness.append(look.brightness)
+    if look.brightest < DARK:
+      part.dark.append(source.place(index))
     part.places.setdefault(look.pixels, []).append(index)
     if look.hashes is not None:
       part.hashed.append(index)
@@ -189,21 +219,23 @@ def _check_part(
 
 
 def _make_look(source: AnySource, shifted: bool) -> Callable[[int], Look]:
-  def look_at(pixels: np.ndarray, channels: int) -> Look:
+  def look_at(pixels: np.ndarray, said: Stored) -> Look:
     height, width = pixels.shape[:2]
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
+    brightness = float(pixels.mean()), int(pixels.max())
     hashes = twins.hashes(pixels, shifted=shifted)
-    return Look(height, width, channels, digest.digest(), hashes)
+    return Look(height, width, said, *brightness, digest.digest(), hashes)
 
   if not isinstance(source, EncodedSource):
-    return lambda index: look_at(source.images[index], source.image_shape[2])
+    in_memory = Stored("", source.image_shape[2])
+    return lambda index: look_at(source.images[index], in_memory)
   read = reading.make_read(source.examples)
 
   def look(index: int) -> Look:
     contents = read(tf.constant(index, tf.int64))
-    pixels = decode.decode(contents, source.channels).numpy()
-    return look_at(pixels, decode.stored_channels(contents))
+    pixels = reading.whole(contents, source).numpy()
+    return look_at(pixels, stored(contents))
 
   return look
 
@@ -220,6 +252,11 @@ def save(report: Report, path: str | os.PathLike[str]) -> None:
       "class_counts": part.class_counts,
       "sizes": {f"{h}x{w}": n for (h, w), n in part.sizes.most_common()},
       "channels": {str(c): n for c, n in part.channels.most_common()},
+      "formats": dict(part.formats.most_common()),
+      "turned": part.turned,
+      "decoded_in_python": part.slow,
+      "brightness": _brightness(part.brightness),
+      "dark": part.dark,
       "bad": part.bad,
     }
     for part in (report.train, report.validation)
@@ -247,12 +284,20 @@ def as_text(report: Report, *, most: int = 10) -> str:
   for part in (report.train, report.validation):
     lines.append(f"{part.name}: {part.examples} images, {len(part.bad)} bad")
     lines.append(f"  height x width: {_sizes(part.sizes)}")
+    brightness = _brightness(part.brightness)
     counts = part.channels.most_common()
     shown = ", ".join(f"{channels} ({n})" for channels, n in counts)
     lines.append(f"  channels: {shown or 'none'}")
+    lines += _of_files(part)
+    shown = ", ".join(f"{k} {v:.0f}" for k, v in brightness.items())
+    lines.append(f"  brightness, 0 to 255: {shown}")
     lines.append(f"  classes: {_balance(part.class_counts, most)}")
   for title, places in (
     ("cannot be decoded", report.bad),
+    (
+      f"nearly black, no pixel above {DARK}: scale those of 12 bits in 16",
+      [*report.train.dark, *report.validation.dark],
+    ),
     ("twice in one part", report.repeated),
     ("in both parts", report.leaked),
     ("with the same pixels in two classes", report.contradictions),
@@ -273,6 +318,29 @@ def as_text(report: Report, *, most: int = 10) -> str:
 def _notes(report: Report) -> list[str]:
   """Returns the notes on both parts, each once."""
   return list(dict.fromkeys([*report.train.notes, *report.validation.notes]))
+
+
+def _of_files(part: Part) -> list[str]:
+  """Returns lines on formats and EXIF; of arrays none."""
+  if set(part.formats) <= {""}:
+    return []
+  counts = part.formats.most_common()
+  lines = ["  formats: " + ", ".join(f"{name} ({n})" for name, n in counts)]
+  if part.slow:
+    lines.append(
+      f"  decoded slowly, in Python: {part.slow}; --mode=convert writes them in"
+      " a form that is read fast"
+    )
+  lines.append(f"  turned by their EXIF orientation: {part.turned}")
+  return lines
+
+
+def _brightness(means: list[float]) -> dict[str, float]:
+  """Returns the least, median and greatest of the images' brightness."""
+  if not means:
+    return {}
+  values = np.percentile(means, (0, 50, 100)).round(1).tolist()
+  return dict(zip(("least", "median", "greatest"), values))
 
 
 def _sizes(sizes: collections.Counter[tuple[int, int]]) -> str:

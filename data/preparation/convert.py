@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes any source as TFRecord files in ImageNet's layout, with an index.
 
-Encoded images are copied unchanged, or reduced once so that every epoch decodes
-less. A reduced image is stored as PPM or PGM, which is lossless and takes
-0.26 MB for 256 by 341 pixels; reading a crop of it costs little more than
-copying. Arrays are stored as PNG.
+Encoded images are copied unchanged, with their EXIF orientation; or reduced
+once, upright, so that every epoch decodes less. Those that are decoded slowly
+(WebP, TIFF, ...) are stored as PNG, as training sees them. A reduced image is
+stored as PPM or PGM, which is lossless and takes 0.26 MB for 256 by 341 pixels;
+reading a crop of it costs little more than copying. Arrays are stored as PNG.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tensorflow as tf
 from data import reading
 from data.bad_images import bad_images_file
 from data.errors import DataError
-from data.images import decode, netpbm
+from data.images import netpbm
 from data.preparation import scan
 from data.sources import tfrecord
 from data.sources.encoded import AnySource, EncodedSource
@@ -124,10 +125,10 @@ def _examples(
 
     def stored(index: int) -> bytes:
       contents = read(tf.constant(index, tf.int64))
-      image = decode.decode(contents, source.channels)
+      image = reading.whole(contents, source)
       if resize and min(image.shape[:2]) > resize:
         return netpbm.encode(_shrunk(image, resize))
-      return contents.numpy()
+      return reading.readable(contents, source)
   else:
 
     def stored(index: int) -> bytes:

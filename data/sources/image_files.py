@@ -22,7 +22,10 @@ import numpy as np
 from data.errors import DataError
 from data.sources.encoded import EncodedSource, Files, printable
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+EXTENSIONS = (
+  *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"),
+  *(".tif", ".tiff", ".avif", ".jxl", ".ppm", ".pgm", ".pnm"),
+)
 # Files and folders that systems leave behind, besides those that begin with a
 # dot; in lower case.
 _LEFT_BEHIND = (

@@ -10,11 +10,15 @@ from typing import Any
 
 from data.errors import DataError
 from data.fields import check, setting
+from data.images.formats import APPLY, EXIF_ORIENTATIONS, IGNORE
 from data.names import DATASETS, EVAL_SPLITS, TASKS
-from data.sources.encoded import AnySource
+from data.sources.encoded import AnySource, EncodedSource
 
 # The options that each data set uses; the others must be left out.
-_FILES = ("data_dir", "validation_fraction", "image_channels", "eval_split")
+_FILES = (
+  *("data_dir", "validation_fraction", "eval_split"),
+  *("image_channels", "exif_orientation"),
+)
 _USED = {
   "fashion_mnist": ("data_dir",),
   "digits": (),
@@ -83,6 +87,12 @@ class SourceOptions:
   image_channels: int = setting(
     3, "What encoded images become: 1 is gray, 3 is RGB.", low=1, high=3
   )
+  exif_orientation: str = setting(
+    APPLY,
+    "Turn encoded images upright, as the EXIF orientation says that a camera "
+    "wrote into them; or ignore it.",
+    choices=EXIF_ORIENTATIONS,
+  )
 
   def __post_init__(self) -> None:
     check(self)
@@ -98,6 +108,19 @@ class SourceOptions:
           f"{field.name} must be left out for dataset={kind}, which does not"
           f" use it, got {value!r}"
         )
+
+
+def of_older_builds(dataset: str) -> dict[str, Any]:
+  """Returns what runs did for which there was no setting yet.
+
+  Args:
+    dataset: of the run.
+
+  Returns:
+    Values of `SourceOptions` by name, other than the defaults.
+  """
+  used = _USED.get(dataset.partition(":")[0], ())
+  return {"exif_orientation": IGNORE} if "exif_orientation" in used else {}
 
 
 def load(
@@ -116,6 +139,21 @@ def load(
   Raises:
     DataError: the data are missing, damaged or of the wrong kind.
   """
+  train, test = _load(options, class_names)
+  return _oriented(train, options), _oriented(test, options)
+
+
+def _oriented(source: AnySource, options: SourceOptions) -> AnySource:
+  """Returns the source with the EXIF orientation applied or not, as asked."""
+  if not isinstance(source, EncodedSource):
+    return source
+  orientation = options.exif_orientation
+  return dataclasses.replace(source, exif_orientation=orientation)
+
+
+def _load(
+  options: SourceOptions, class_names: Sequence[str] | None
+) -> tuple[AnySource, AnySource]:
   kind, _, name = options.dataset.partition(":")
   data_dir = options.data_dir
   channels = options.image_channels

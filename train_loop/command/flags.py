@@ -283,12 +283,25 @@ def comparable(saved: Mapping[str, Any]) -> dict[str, Any]:
     saved: flags by name; one that an older build did not have was at its
       default.
   """
+  saved = completed(saved)
   for settings in GROUPS.values():
     for field in fields_of(settings):
       default: Any = field.default
       default = list(default) if isinstance(default, tuple) else default
       saved = {field.name: default, **saved}
   return {name: saved[name] for name in saved if name not in FREE_FLAGS}
+
+
+def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a run's flags with those that its build did not have.
+
+  Only those with another value than the default: what runs did before there
+  was a flag for it.
+
+  Args:
+    saved: the flags of the run's card.
+  """
+  return {**data.of_older_builds(str(saved.get("dataset", ""))), **saved}
 
 
 def adopt(saved: Mapping[str, Any], values: Values) -> None:
@@ -303,6 +316,7 @@ def adopt(saved: Mapping[str, Any], values: Values) -> None:
   Raises:
     ConfigError: a saved value is none of its kind.
   """
+  saved = completed(saved)
   for name in names():
     flag = values[name]
     if name not in saved or name in _OF_A_START:

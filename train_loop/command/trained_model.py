@@ -68,6 +68,11 @@ class TrainedModel:
     return int(self.flags["eval_resize"])
 
   @property
+  def exif_orientation(self) -> str:
+    """Whether the run turned images upright, as `decode.central_crop` says."""
+    return str(self.flags["exif_orientation"])
+
+  @property
   def flip_tta(self) -> bool:
     """Whether the run's evaluation averages over images and their mirrors."""
     return bool(self.flags["flip_tta"])
@@ -150,7 +155,7 @@ def load(
   if card["choice"].get("fuse_batch_norm"):  # Cards of older builds lack it.
     model = fusing.fuse_batch_norm(model)
   step = checkpoints.restore_model(model, workdir, checkpoint=checkpoint)
-  saved = {**flags.as_dict(flags.parse()), **card["flags"]}
+  saved = {**flags.as_dict(flags.parse()), **flags.completed(card["flags"])}
   thresholds = None
   if saved["task"] == "multi_label":
     thresholds = _thresholds(workdir, step, card["network"]["num_classes"])

@@ -8,6 +8,7 @@ all its images, unless it has a part for evaluation as the run's data have.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,6 +105,7 @@ def _validation(
 
 def _whole(values: flags.Values) -> data.AnySource:
   """Returns all images of the folder data_dir."""
-  return image_folder.load_whole(
+  source = image_folder.load_whole(
     values.data_dir, channels=values.image_channels
   )
+  return dataclasses.replace(source, exif_orientation=values.exif_orientation)

@@ -129,11 +129,17 @@ def _classifier(values: flags.Values) -> Classifier:
   height, width, channels = shape
   crop = crop_encoded = None
   if height == width:
-    size = {"image_size": height, "eval_resize": trained.eval_resize}
+    size: dict[str, Any] = {
+      "image_size": height,
+      "eval_resize": trained.eval_resize,
+    }
     crop = functools.partial(decode.central_crop_of_pixels, **size)
     if channels in (1, 3):
       crop_encoded = functools.partial(
-        decode.central_crop, channels=channels, **size
+        decode.central_crop,
+        channels=channels,
+        exif_orientation=trained.exif_orientation,
+        **size,
       )
   return Classifier(
     model=auxiliary.main_output(model),
@@ -154,11 +160,13 @@ class _Examples:
     crops: [images, *image_shape] uint8.
     contents: the encoded images; None of arrays.
     labels: [images] int32; None of noise, and of several labels an image.
+    exif_orientation: as of the encoded images' source.
   """
 
   crops: np.ndarray
   contents: list[bytes] | None = None
   labels: np.ndarray | None = None
+  exif_orientation: str = "apply"
 
 
 def _examples(
@@ -175,20 +183,17 @@ def _examples(
   from data import reading
 
   read = reading.make_read(source.examples)
-
-  @tf.function
-  def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    contents = read(index)
-    # Encoded images become squares, gray or RGB.
-    assert classifier.crop_encoded is not None
-    return contents, classifier.crop_encoded(contents)
+  # Encoded images become squares, gray or RGB.
+  assert classifier.crop_encoded is not None
+  crop = tf.function(classifier.crop_encoded)
 
   loaded = {}
   for index in indices:
     # A bad image is left out, as by evaluation with --on_bad_image=skip.
     with contextlib.suppress(tf.errors.OpError):
-      contents, crop = load(tf.constant(index))
-      loaded[index] = contents.numpy(), crop.numpy()
+      # The file reads fewer formats than we do.
+      readable = reading.readable(read(tf.constant(index)), source)
+      loaded[index] = readable, crop(tf.constant(readable)).numpy()
   if not loaded:
     raise data.DataError(
       f"no image of {source.name} can be decoded, such as "
@@ -196,7 +201,9 @@ def _examples(
     )
   contents, crops = zip(*loaded.values())
   labels = None if source.multi_label else source.labels[[*loaded]]
-  return _Examples(np.stack(crops), list(contents), labels)
+  return _Examples(
+    np.stack(crops), list(contents), labels, source.exif_orientation
+  )
 
 
 def _questions(
@@ -283,7 +290,11 @@ def _by_size(
   images: dict[int, np.ndarray] = {}
   total = 0
   for index, contents in enumerate(examples.contents):
-    image = decode.decode(contents, classifier.image_shape[-1]).numpy()
+    image = decode.decode(
+      contents,
+      classifier.image_shape[-1],
+      exif_orientation=examples.exif_orientation,
+    ).numpy()
     total += image.nbytes
     if total > _MAX_BYTES and images:
       break

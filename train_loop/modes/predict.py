@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import tabulate
 
 from data import DataError
+from data.images import formats
 from data.sources import image_files
 from train_loop.command import compose, flags, terminal, trained_model
 from train_loop.command.settings import PredictSettings
@@ -40,13 +41,8 @@ if TYPE_CHECKING:
 
 # A batch of a run on many accelerators could be too much for one.
 _MAX_BATCH = 256
-# How encoded images begin: JPEG, PNG, GIF, WebP. No list of paths does.
-_BEGINNINGS = (
-  b"\xff\xd8\xff",
-  b"\x89PNG\r\n",
-  b"GIF87a",
-  b"GIF89a",
-)
+# Formats whose files begin as a list of paths could.
+_AMBIGUOUS = ("BMP", "PGM", "PPM")
 _CLOSED_PIPE = 128 + 13  # As a shell says of a process that SIGPIPE ended.
 STANDARD_INPUT = "-"
 
@@ -155,9 +151,10 @@ def find(inputs: Sequence[str], folder: str) -> list[Image]:
 
 def _on_standard_input(content: bytes, folder: str) -> list[Image]:
   """Returns the image on standard input, or those whose paths it holds."""
+  kind = formats.kind_of(content)
   # A BMP holds its size next, with a zero, so that no path begins like it.
-  is_bmp = content.startswith(b"BM") and b"\0" in content[:10]
-  if content.startswith(_BEGINNINGS) or is_bmp:
+  is_bmp = kind == "BMP" and b"\0" in content[:10]
+  if is_bmp or (kind and kind not in _AMBIGUOUS):
     path = os.path.join(folder, "image")
     with open(path, "wb") as file:
       file.write(content)
@@ -220,21 +217,27 @@ def answer(
   from train_loop import batches as batches_lib
   from train_loop.step import eval_logits
 
-  size = {"image_size": trained.image_size, "channels": trained.image_shape[-1]}
-  if size["channels"] not in (1, 3):
+  channels = trained.image_shape[-1]
+  image_size = trained.image_size
+  if channels not in (1, 3):
     raise ConfigError(
       "workdir must hold a run on gray or RGB images, got one on "
-      f"{size['channels']} channels"
+      f"{channels} channels"
     )
+  source = pipeline.of_paths(
+    [image.path for image in images],
+    channels=channels,
+    exif_orientation=trained.exif_orientation,
+  )
   files = [number for number, image in enumerate(images) if not image.error]
 
   def failed(numbers: Iterable[int]) -> list[Answer]:
-    found = (images[number] for number in numbers)
     return [
       Answer(
-        image.name, error=image.error or reading.why_bad(image.path, **size)
+        images[number].name,
+        error=images[number].error or reading.why_bad(source, number),
       )
-      for image in found
+      for number in numbers
     ]
 
   if not files:
@@ -253,11 +256,11 @@ def answer(
     return tf.math.top_k(activation(logits), k=top)
 
   dataset = pipeline.image_dataset(
-    [images[number].path for number in files],
+    source.take(files),
     batch_size=batch_size,
+    image_size=image_size,
     eval_resize=trained.eval_resize,
     input_threads=input_threads,
-    **size,
   )
   done = 0
   for batch in batches_lib.padded_batches(dataset, batch_size):
