@@ -29,7 +29,7 @@ import tensorflow as tf
 
 import data
 from data import DataError
-from data.images import decode, netpbm
+from data.images import decode, netpbm, orientation
 from data.sources import idx, npz, record_index, table
 from train_loop import config as config_lib
 from train_loop.command import config_from_flags, flags, recipes
@@ -213,7 +213,7 @@ def test_a_damaged_picture_is_refused_or_has_its_size():
 
   source = random.Random("netpbm")
   refused = 0
-  for _ in range(EXAMPLES // 4):
+  for _ in range(EXAMPLES // 8):
     tried = damaged(content, source)
     try:
       assert crop(tf.constant(tried)).shape == (2, 2, 3)
@@ -221,7 +221,125 @@ def test_a_damaged_picture_is_refused_or_has_its_size():
       refused += 1
     except Exception as error:
       raise AssertionError(f"content {tried.hex()}") from error
-  assert EXAMPLES / 16 < refused < EXAMPLES / 4
+  assert EXAMPLES / 32 < refused < EXAMPLES / 8
+
+
+def tiff_of(order: str) -> bytes:
+  """Returns a directory of six entries, the fourth an orientation of 6."""
+  entries = [(0x100 + n, 4, 1, 70_000 + n) for n in range(6)]
+  packed = [struct.pack(f"{order}HHII", *entry) for entry in entries]
+  packed[3] = struct.pack(f"{order}HHIHH", 0x112, 3, 1, 6, 0)
+  beginning = {"<": b"II*\0", ">": b"MM\0*"}[order]
+  start, count = struct.pack(f"{order}I", 8), struct.pack(f"{order}H", 6)
+  return beginning + start + count + b"".join(packed) + bytes(4)
+
+
+def jpeg_of(tiff: bytes) -> bytes:
+  """Returns the segments of a JPEG before its tables."""
+  file = b"\xff\xd8"
+  for marker, content in (
+    (0xE0, b"JFIF\0" + bytes(9)),
+    (0xFE, b"a comment"),
+    (0xE1, b"Exif\0\0" + tiff),
+  ):
+    file += bytes([255, marker]) + struct.pack(">H", len(content) + 2) + content
+  return file + b"\xff\xdb\0\x43"
+
+
+def png_of(tiff: bytes) -> bytes:
+  """Returns the chunks of a PNG before its pixels."""
+  file = b"\x89PNG\r\n\x1a\n"
+  for kind, content in (
+    (b"IHDR", bytes(13)),
+    (b"gAMA", bytes(4)),
+    (b"eXIf", tiff),
+    (b"tRNS", bytes(6)),
+    (b"IDAT", bytes(9)),
+  ):
+    file += struct.pack(">I", len(content)) + kind + content + bytes(4)
+  return file
+
+
+def python_orientation(tiff: bytes) -> int:
+  """Returns the orientation as plain Python reads it."""
+  order = {b"MM\0*": ">", b"II*\0": "<"}.get(tiff[:4], "")
+  if not order or len(tiff) < 10:
+    return 1
+  (start,) = struct.unpack(f"{order}I", tiff[4:8])
+  if len(tiff) < start + 2:
+    return 1
+  (count,) = struct.unpack_from(f"{order}H", tiff, start)
+  values = [0]
+  for number in range(count):
+    entry = tiff[start + 2 + 12 * number :][:12]
+    if len(entry) < 12:
+      break
+    tag, kind, one = struct.unpack(f"{order}HHI", entry[:8])
+    if (tag, one) == (0x112, 1) and kind in (3, 4):
+      form = f"{order}H" if kind == 3 else f"{order}I"
+      values.append(struct.unpack_from(form, entry, 8)[0])
+  found = max(value for value in values if value < 256)
+  return found if 1 <= found <= 8 else 1
+
+
+def python_jpeg(file: bytes) -> int:
+  place = 2
+  for _ in range(65):
+    head = file[place : place + 10].ljust(10, b"\0")
+    if head[0] != 255 or head[1] < 0xE0:
+      return 1
+    length = int.from_bytes(head[2:4], "big")
+    if head[1] == 0xE1 and head[4:8] == b"Exif":
+      return python_orientation(file[place + 10 :][: max(length - 8, 0)])
+    place += 1 if head[1] == 255 else length + 2
+  return 1
+
+
+def python_png(file: bytes) -> int:
+  place, exif = 33, b""
+  for _ in range(64):
+    head = file[place : place + 8].ljust(8, b"\0")
+    if head[4:] == b"IDAT" or not head[4]:
+      break
+    length = int.from_bytes(head[:4], "big")
+    if head[4:] == b"eXIf":
+      exif = file[place + 8 :][:length]
+    place += length + 12
+  return python_orientation(exif)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_a_damaged_exif_is_read_as_plain_python_reads_it(kind, order):
+  """Never an error, and never an orientation that is not there."""
+  valid, python = {
+    "jpeg": (jpeg_of, python_jpeg),
+    "png": (png_of, python_png),
+  }[kind]
+
+  def read(contents: tf.Tensor) -> tf.Tensor:
+    if kind == "jpeg":
+      return orientation.of_exif(orientation.exif_of_jpeg(contents))
+    return orientation.of_exif(orientation.png_chunks(contents)[0])
+
+  @tf.function(
+    autograph=False, input_signature=[tf.TensorSpec([None], tf.string)]
+  )
+  def read_all(contents: tf.Tensor) -> tf.Tensor:
+    signature = tf.TensorSpec([], tf.int32)
+    return tf.map_fn(read, contents, fn_output_signature=signature)
+
+  source = random.Random(f"exif {kind} {order}")
+  content = valid(tiff_of(order))
+  assert read_all([content]).numpy().tolist() == [6]
+  turned = 0
+  for _ in range(EXAMPLES // 4 // 50):
+    tried = [damaged(content, source) for _ in range(50)]
+    found = read_all(tried).numpy().tolist()
+    for one, value in zip(tried, found):
+      assert value == python(one), one.hex()
+    turned += sum(value != 1 for value in found)
+  assert EXAMPLES / 40 < turned < EXAMPLES / 4
 
 
 # What may stand in the place of a value, or of an argument.
