@@ -52,11 +52,12 @@ def make_evaluate(
       multi_label is said to be there; None is one half.
 
   Returns:
-    A function that returns the means `eval_loss`, `eval_top1`, `eval_top5` and
-    `eval_balanced_accuracy`, the mean over the classes of their top-1; and the
-    number `eval_examples`. With task multi_label it returns the figures of
-    `multi_label.figures` and, unless thresholds are given, `eval_thresholds`,
-    fitted to these examples. It raises a ConfigError if there are none.
+    A function that returns the means `eval_loss`, `eval_top1`, `eval_top5`, if
+    there are more than five classes, and `eval_balanced_accuracy`, the mean
+    over the classes of their top-1; and the number `eval_examples`. With task
+    multi_label it returns the figures of `multi_label.figures` and, unless
+    thresholds are given, `eval_thresholds`, fitted to these examples. It raises
+    a ConfigError if there are none.
     It takes the number of batches that it stops after; -1, the default, is
     all; and a function that is asked after each batch: if it returns True,
     EvaluationStopped is raised. Several hosts evaluate all, whatever is asked.
@@ -134,7 +135,7 @@ def make_evaluate(
       raise ConfigError("eval_dataset must hold at least one example, got none")
     if multi_label:
       return _figures_of_rows(totals, thresholds)
-    return _means(totals)
+    return _means(totals, num_classes)
 
   return evaluate
 
@@ -203,7 +204,7 @@ def with_averages(
   return evaluate_averages if state.averages else evaluate
 
 
-def _means(totals: Metrics) -> dict[str, Any]:
+def _means(totals: Metrics, num_classes: int) -> dict[str, Any]:
   """Returns the figures of images with one label."""
   examples = float(totals["examples"])
   means = {
@@ -211,6 +212,8 @@ def _means(totals: Metrics) -> dict[str, Any]:
     for name in EVAL_SUMS
     if name != "examples"
   }
+  if num_classes <= 5:  # Every class is among the first five.
+    del means["eval_top5"]
   hits, counts = (totals[name].numpy() for name in EVAL_SUMS_OF_CLASSES)
   means["eval_balanced_accuracy"] = float(
     np.mean(hits[counts > 0] / counts[counts > 0])

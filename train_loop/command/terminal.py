@@ -66,9 +66,11 @@ def _results(final: dict[str, Any]) -> str:
       f"training loss {_figure(final['loss'], '.4f')}, "
       f"top-1 {_figure(final['top1'], '.2%')}"
     )
+  top5 = ""
+  if "eval_top5" in final:
+    top5 = f"top-5 {_figure(final['eval_top5'], '.2%')}, "
   return (
-    f"top-1 {_figure(final['eval_top1'], '.2%')}, "
-    f"top-5 {_figure(final['eval_top5'], '.2%')}, "
+    f"top-1 {_figure(final['eval_top1'], '.2%')}, {top5}"
     f"loss {_figure(final['eval_loss'], '.4f')} "
     f"on {final['eval_examples']} examples"
   )

@@ -21,14 +21,12 @@ from absl import logging
 import data
 from data.preparation import wrong_labels
 from train_loop import pages
-from train_loop.command import compose, flags, trained_model
+from train_loop.command import compose, flags, judging, trained_model
 from train_loop.command.settings import RunSettings
-from train_loop.config import TrainConfig
-from train_loop.failures import InputFailed, input_failures
 from train_loop.fields import ConfigError
 from train_loop.modes import train as train_mode
 from train_loop.preflight import trials
-from train_loop.workdir import lock, run_card
+from train_loop.workdir import lock, report, run_card
 from train_loop.workdir.writing import write_atomically, writing
 
 FOLDER = "check_labels"
@@ -70,10 +68,17 @@ def run(values: flags.Values) -> int:
   with writing(folder):
     folder.mkdir(exist_ok=True)
   compose.import_for_one_device(choice, values)
-  judge = _Judge(values, config, choice)
-  own = judge.probabilities(
-    values.workdir, validation, checkpoint=values.checkpoint
-  )
+
+  def judged_by(workdir: Any, source: data.AnySource, checkpoint: str) -> Any:
+    trained = trained_model.load(
+      workdir,
+      checkpoint=checkpoint,
+      dtype=choice.precision,
+      allow_python=True,  # It is the run's own, which may be.
+    )
+    return report.softmax(judging.logits(trained.model, source, values, config))
+
+  own = judged_by(values.workdir, validation, values.checkpoint)
   found = [_Part("validation", validation, own)]
   if settings.folds:
     judged = np.full([train.num_examples, train.num_classes], np.nan)
@@ -86,71 +91,12 @@ def run(values: flags.Values) -> int:
       status = _train(card, values, workdir, (others, validation))
       if status:
         return status
-      judged[held_out] = judge.probabilities(workdir, train.take(held_out))
+      judged[held_out] = judged_by(workdir, train.take(held_out), "latest")
     found.insert(0, _Part("train", train, judged))
   else:
     logging.info("--folds=3 judges the training images too: it trains 3 times")
   _report(values, found, folder)
   return 0
-
-
-@dataclasses.dataclass(frozen=True)
-class _Judge:
-  """Asks networks about images that they were not trained on."""
-
-  values: flags.Values
-  config: TrainConfig
-  choice: trials.Choice
-
-  def probabilities(
-    self, workdir: Any, source: data.AnySource, *, checkpoint: str = "latest"
-  ) -> np.ndarray:
-    """Returns the answer of a run's network to each image.
-
-    Args:
-      workdir: the run's folder.
-      source: the images.
-      checkpoint: the run's.
-
-    Returns:
-      [examples, classes]; NaN of an image that cannot be decoded.
-    """
-    import tensorflow as tf
-
-    from train_loop import batches
-    from train_loop.step import eval_logits
-
-    trained = trained_model.load(
-      workdir,
-      checkpoint=checkpoint,
-      dtype=self.choice.precision,
-      allow_python=True,  # It is the run's own, which may be.
-    )
-
-    @tf.function
-    def answer(images: tf.Tensor) -> tf.Tensor:
-      return tf.nn.softmax(eval_logits(trained.model, images, self.config))
-
-    count = source.num_examples
-    # A bad image is left out, so that each one must tell its number.
-    numbered = dataclasses.replace(
-      source,
-      labels=np.arange(count, dtype=np.int32),
-      class_names=("",) * count,
-    )
-    inputs = compose.make_inputs(self.values, (source, numbered))
-    found = np.full([count, source.num_classes], np.nan)
-    try:
-      with input_failures(range(0), self.config):
-        for batch in batches.padded_batches(
-          inputs.eval_dataset(), inputs.global_batch_size
-        ):
-          mask = batch["mask"].numpy()
-          answers = answer(batch["image"]).numpy()
-          found[batch["label"].numpy()[mask]] = answers[mask]
-    except InputFailed as error:
-      raise inputs.bad_image(error.steps) or error from error
-    return found
 
 
 def _train(
@@ -226,7 +172,8 @@ def _report(
     write_atomically(folder / f"{part.name}.csv", _table(rows))
     suspected = int(suspicions.suspected.sum())
     first = rows[: min(suspected, SHOWN)]
-    pictures = _pictures(values, part, [row["index"] for row in first])
+    numbers_shown = [row["index"] for row in first]
+    pictures = judging.pictures(part.source, values, numbers_shown)
     shown.append(
       {
         "name": part.name,
@@ -234,7 +181,10 @@ def _report(
         "suspected": suspected,
         "share_wrong": suspicions.share_wrong,
         "pairs": _pairs(part.source.class_names, suspicions.joint),
-        "images": [{**row, "source": pictures[row["index"]]} for row in first],
+        "images": [
+          {**row, "source": pages.inline(picture)}
+          for row, picture in zip(first, pictures)
+        ],
       }
     )
     print(
@@ -298,17 +248,3 @@ def _pairs(class_names: Any, joint: np.ndarray) -> list[tuple[str, str, int]]:
     for label, other in found
     if off[label, other]
   ]
-
-
-def _pictures(
-  values: flags.Values, part: _Part, indices: list[int]
-) -> dict[int, str]:
-  """Returns images as evaluation sees them, for a page, by their numbers."""
-  if not indices:
-    return {}
-  some = part.source.take(np.array(indices, np.int64))
-  inputs = compose.make_inputs(values, (part.source, some))
-  images = [
-    image for batch in inputs.eval_dataset() for image in batch["image"].numpy()
-  ]
-  return dict(zip(indices, map(pages.inline, images)))

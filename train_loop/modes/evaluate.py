@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluates the run in workdir and changes nothing in it.
+"""Evaluates the run in workdir, and writes the folder report in it.
 
 On the run's own data; or, by --data_dir, on any folder of its classes: then on
 all its images, unless it has a part for evaluation as the run's data have.
@@ -9,16 +9,23 @@ all its images, unless it has a part for evaluation as the run's data have.
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+from absl import logging
 
 import data
 from data.sources import image_folder
 from data.sources.source import with_classes
-from train_loop.command import compose, flags, terminal, trained_model
-from train_loop.failures import InputFailed, input_failures
+from train_loop.command import (
+  compose,
+  flags,
+  reporting,
+  terminal,
+  trained_model,
+)
+from train_loop.fields import ConfigError
 from train_loop.workdir import run_card
 
 
@@ -46,7 +53,6 @@ def run(values: flags.Values) -> int:
   validation = _validation(values, card, names, other_data=other_data)
   if names:
     validation = with_classes(validation, names)
-  inputs = compose.make_inputs(values, (validation, validation))
   compose.import_for_one_device(choice, values)
   trained = trained_model.load(
     workdir,
@@ -54,23 +60,16 @@ def run(values: flags.Values) -> int:
     checkpoint=values.checkpoint,
     dtype=choice.precision,
   )
-
-  from train_loop import evaluation
-
-  dataset = inputs.eval_dataset()
+  folder = pathlib.Path(workdir) / reporting.FOLDER
+  found = reporting.evaluate(
+    trained.model, validation, values, config, trained.thresholds
+  )
+  print(f"{workdir}: {terminal.summary(found.results())}")
   try:
-    with input_failures(range(0), config):
-      results = evaluation.make_evaluate(
-        trained.model,
-        dataset,
-        config,
-        thresholds=None
-        if trained.thresholds is None
-        else np.array(trained.thresholds),
-      )()
-  except InputFailed as error:
-    raise inputs.bad_image(error.steps) or error from error
-  print(f"{workdir}: {terminal.summary(results)}")
+    found.write(folder)
+    print(f"{folder / reporting.PAGE} shows mistakes and each class")
+  except ConfigError as error:  # A run may be where nothing can be written.
+    logging.warning("no report is written: %s", error)
   return 0
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 from absl import logging
 
+import data
 from train_loop.command import (
   compose,
   flags,
+  reporting,
   signals,
   terminal,
   trained_model,
@@ -241,8 +243,37 @@ def train(
     terminal.say(error)
     # Of several hosts another one may have been asked to.
     return 128 + (stop.signum or signal.SIGTERM)
+  # Of several hosts none could read all images while the others wait.
+  if eval_dataset is not None and shard[1] == 1:
+    _write_report(values, parts, final)
   print(f"{values.workdir} is finished: {terminal.summary(final)}")
   return 0
+
+
+def _write_report(
+  values: flags.Values, parts: compose.Parts, final: dict[str, Any]
+) -> None:
+  """Writes the report of the last evaluation; the run is finished without."""
+  from train_loop.models import auxiliary
+  from train_loop.workdir import checkpoints
+
+  workdir = pathlib.Path(values.workdir)
+  folder = workdir / reporting.FOLDER
+  try:
+    with parts.strategy.scope():
+      checkpoints.restore_model(parts.model, workdir)  # The averages, if any.
+      found = reporting.evaluate(
+        auxiliary.main_output(parts.model),
+        parts.inputs.validation,
+        values,
+        parts.config,
+        final.get("eval_thresholds"),
+      )
+    found.write(folder)
+    found.show(workdir, step=final["step"])
+    logging.info("%s shows mistakes and each class", folder / reporting.PAGE)
+  except (ConfigError, data.DataError) as error:
+    logging.warning("no report is written: %s", error)
 
 
 def _replay(values: flags.Values, parts: compose.Parts, error: Diverged) -> str:

@@ -46,16 +46,18 @@ def write(path: str | os.PathLike[str], template: str, **values: Any) -> None:
   write_atomically(pathlib.Path(path), text)
 
 
-def inline(image: np.ndarray) -> str:
+def inline(image: np.ndarray | bytes) -> str:
   """Returns a picture as a data URL, for the `src` of an image.
 
   Args:
-    image: [height, width, channels] uint8, gray or RGB.
+    image: [height, width, channels] uint8; of 2 channels or more than 3 the
+      first is shown; or a PNG.
   """
   from PIL import Image
 
-  pixels = image.squeeze(-1) if image.shape[-1] == 1 else image
-  content = io.BytesIO()
-  Image.fromarray(pixels).save(content, "PNG")
-  encoded = base64.b64encode(content.getvalue()).decode()
-  return f"data:image/png;base64,{encoded}"
+  if isinstance(image, np.ndarray):
+    pixels = image if image.shape[-1] == 3 else image[..., 0]
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    image = content.getvalue()
+  return f"data:image/png;base64,{base64.b64encode(image).decode()}"

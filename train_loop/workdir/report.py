@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of an evaluation: report.json, and what report.html shows.
 
-All come from the logits of every evaluated image; scikit-learn and SciPy compute
-what they can. This module imports no TensorFlow.
+All come from the logits of every evaluated image; scikit-learn and SciPy
+compute what they can. This module imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def of_many_labels(
     thresholds: [K], the probability from which on a label is there.
 
   Returns:
-    `examples`; `mean_average_precision`, `f1_macro` and `f1_micro` over the
-    classes that have an example; and `classes`, for each its examples, average
-    precision, threshold, precision, recall and F1 at it.
+    `examples`; `loss`; `mean_average_precision`, `f1_macro` and `f1_micro` over
+    the classes that have an example; and `classes`, for each its examples,
+    average precision, threshold, precision, recall and F1 at it.
   """
   from scipy import special
   from sklearn import metrics
@@ -119,8 +119,10 @@ def of_many_labels(
       }
     )
   figures = multi_label.figures(labels, probabilities, np.array(thresholds))
+  losses = np.logaddexp(0.0, logits) - labels * logits
   return {
     "examples": len(labels),
+    "loss": float(np.mean(losses)),
     **{name.removeprefix("eval_"): value for name, value in figures.items()},
     "classes": rows,
   }
@@ -130,9 +132,9 @@ def calibration(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
   """Returns how far the confidence of answers is from their accuracy.
 
   ECE = Σ_b n_b/N·|accuracy_b − confidence_b|, over bins of equal width of the
-  answer's probability. The temperature T that minimises the loss of softmax(z/T)
-  is fitted to these images. Their ECE at it is honest nevertheless: each half of
-  the images is judged at the temperature of the other.
+  answer's probability. The temperature T that minimises the loss of
+  softmax(z/T) is fitted to these images. Their ECE at it is honest
+  nevertheless: each half of them is judged at the temperature of the other.
 
   Args:
     labels: [examples] integers.

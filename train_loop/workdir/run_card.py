@@ -83,7 +83,10 @@ _FINAL_OF_EVALUATION: dict[str, tuple[type, ...]] = {
 }
 # And besides, of images with one label, or with any number of them.
 _FINAL_OF_LABELS: tuple[dict[str, tuple[type, ...]], ...] = (
-  {"final.eval_top1": _FIGURE, "final.eval_top5": _FIGURE},
+  {
+    "final.eval_top1": _FIGURE,
+    "final.eval_top5": (*_FIGURE, _ABSENT),
+  },
   {
     "final.eval_mean_average_precision": _FIGURE,
     "final.eval_f1_macro": _FIGURE,

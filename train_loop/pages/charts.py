@@ -1,0 +1,70 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Charts for the pages, drawn by matplotlib, each a picture in PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+# Classes up to which a matrix shows names, and numbers in its cells.
+_NAMED, _NUMBERED = 40, 15
+
+
+def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> bytes:
+  """Returns a chart of a confusion matrix, each row as parts of its label.
+
+  Args:
+    matrix: [labels, answers], counts.
+    class_names: one name a class.
+  """
+  from matplotlib.figure import Figure
+
+  classes = len(class_names)
+  size = 4.0 + 0.3 * min(classes, _NAMED)
+  figure = Figure(figsize=(size, size), layout="constrained")
+  axis = figure.subplots()
+  shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+  axis.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+  axis.set(xlabel="answer", ylabel="label")
+  if classes <= _NAMED:
+    shown = [
+      name if len(name) < 19 else f"{name[:17]}…" for name in class_names
+    ]
+    places = np.arange(classes)
+    axis.set_xticks(places, shown, rotation=90, fontsize=8)
+    axis.set_yticks(places, shown, fontsize=8)
+  if classes <= _NUMBERED:
+    for (row, column), count in np.ndenumerate(matrix):
+      color = "white" if shares[row, column] > 0.5 else "black"
+      text = axis.text(column, row, str(count) if count else "", color=color)
+      text.set(ha="center", va="center", fontsize=7)
+  return _png(figure)
+
+
+def reliability(bins: Sequence[dict[str, Any]]) -> bytes:
+  """Returns a chart of accuracy over confidence, and how many have each.
+
+  Args:
+    bins: as `report.calibration` gives them.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+  axes = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+  confidences = [row["confidence"] for row in bins]
+  axes[0].plot([0, 1], [0, 1], color="gray", linewidth=0.8)
+  axes[0].plot(confidences, [row["accuracy"] for row in bins], "o-")
+  axes[0].set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+  axes[1].bar(confidences, [row["count"] for row in bins], width=0.05)
+  axes[1].set(xlabel="confidence", ylabel="images", yscale="log")
+  return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
+  content = io.BytesIO()
+  figure.savefig(content, format="png", dpi=110)
+  return content.getvalue()
