@@ -67,7 +67,7 @@ def run(values: flags.Values) -> int:
   print(f"{workdir}: {terminal.summary(found.results())}")
   try:
     found.write(folder)
-    print(f"{folder / reporting.PAGE} shows mistakes and each class")
+    logging.info("%s shows mistakes and each class", folder / reporting.PAGE)
   except ConfigError as error:  # A run may be where nothing can be written.
     logging.warning("no report is written: %s", error)
   return 0
