@@ -97,14 +97,16 @@ def test_what_systems_leave_behind_is_left_out_and_counted(tmp_path):
     "cat/Thumbs.db",
     "dog/desktop.ini",
     "dog/notes.txt",
+    "stray.jpg",
   )
   source = image_folder.load_whole(root)
   assert relative(source, root) == [
     path.removeprefix("./") for path in classes(".")
   ]
   assert source.notes == (
-    f"{root}: left out 4 hidden (cat/._0.jpg), 1 without an image's ending"
-    " (dog/notes.txt)",
+    f"{root}: left out 6 hidden (.ipynb_checkpoints), 1 without an image's"
+    " ending (dog/notes.txt), 1 images beside the folders of classes"
+    " (stray.jpg)",
   )
 
 

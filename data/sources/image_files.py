@@ -8,6 +8,7 @@ No file is opened for either, so that a million files take seconds.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -59,12 +60,14 @@ class Found:
     hidden: files and folders that are hidden, or left behind by a system.
     others: files without an image's ending.
     links: links to folders that are read already, or lie above.
+    strays: images in the root beside the folders.
   """
 
   paths: list[list[str]]
   hidden: list[str] = dataclasses.field(default_factory=list)
   others: list[str] = dataclasses.field(default_factory=list)
   links: list[str] = dataclasses.field(default_factory=list)
+  strays: list[str] = dataclasses.field(default_factory=list)
 
   def notes(self, root: str) -> tuple[str, ...]:
     """Returns a line on what was left out below the root, or none."""
@@ -72,6 +75,7 @@ class Found:
       ("hidden", self.hidden),
       ("without an image's ending", self.others),
       ("links to folders that are read already", self.links),
+      ("images beside the folders of classes", self.strays),
     )
     counts = [
       f"{len(found)} {kind} ({printable(min(found))})"
@@ -110,15 +114,12 @@ def folders(*parts: str) -> list[str]:
     DataError: the folder cannot be read.
   """
   path = os.path.join(*parts)
-  try:
-    with os.scandir(path) as entries:
-      return sorted(
-        entry.name
-        for entry in entries
-        if not is_hidden(entry.name) and entry.is_dir()
-      )
-  except OSError as error:
-    raise DataError(f"{path} cannot be read: {error.strerror}") from error
+  with _refusing(path), os.scandir(path) as entries:
+    return sorted(
+      entry.name
+      for entry in entries
+      if not is_hidden(entry.name) and entry.is_dir()
+    )
 
 
 def find(root: str, tops: Sequence[str]) -> Found:
@@ -142,6 +143,8 @@ def find(root: str, tops: Sequence[str]) -> Found:
   while os.path.dirname(real_root) != real_root:
     real_root = os.path.dirname(real_root)
     above.append(real_root)
+  if "" not in tops:
+    _look_beside(root, found)
   seen = set(above)
   real: list[tuple[int, str]] = []
   links: collections.deque[tuple[int, str]] = collections.deque()
@@ -156,25 +159,40 @@ def find(root: str, tops: Sequence[str]) -> Found:
       continue
     seen.add(path)
     start = f"{folder}{os.sep}" if folder else ""
-    try:
-      with os.scandir(path) as entries:
-        for entry in entries:
-          inner = f"{start}{entry.name}"  # os.path.join is slow.
-          if is_hidden(entry.name):
-            found.hidden.append(inner)
-          elif entry.is_dir():
-            (links if entry.is_symlink() else real).append((number, inner))
-          elif entry.name.lower().endswith(EXTENSIONS):
-            found.paths[number].append(inner)
-          else:
-            found.others.append(inner)
-    except OSError as error:
-      raise DataError(
-        f"{os.path.join(root, folder)} cannot be read: {error.strerror}"
-      ) from error
+    with _refusing(os.path.join(root, folder)), os.scandir(path) as entries:
+      for entry in entries:
+        inner = f"{start}{entry.name}"  # os.path.join is slow.
+        if is_hidden(entry.name):
+          found.hidden.append(inner)
+        elif entry.is_dir():
+          (links if entry.is_symlink() else real).append((number, inner))
+        elif entry.name.lower().endswith(EXTENSIONS):
+          found.paths[number].append(inner)
+        else:
+          found.others.append(inner)
   for paths in found.paths:
     paths.sort()
   return found
+
+
+def _look_beside(root: str, found: Found) -> None:
+  """Adds what lies in the root beside the folders."""
+  with _refusing(root), os.scandir(root) as entries:
+    for entry in entries:
+      if is_hidden(entry.name):
+        found.hidden.append(entry.name)
+      elif entry.is_file():
+        is_image = entry.name.lower().endswith(EXTENSIONS)
+        (found.strays if is_image else found.others).append(entry.name)
+
+
+@contextlib.contextmanager
+def _refusing(folder: str) -> Iterator[None]:
+  """Raises the error of a folder that cannot be read as a DataError."""
+  try:
+    yield
+  except OSError as error:
+    raise DataError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def find_images(folder: str) -> list[str]:
