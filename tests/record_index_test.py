@@ -219,9 +219,11 @@ def test_a_large_index_takes_no_memory(tmp_path, count):
   source, _ = tfrecord.load(folder)
   read = reading.make_read(source.examples)
   labels = reading.on_host(source.labels)
+  opened = process.memory_info().rss
   source.fingerprint()
   assert source.num_examples == len(labels) == count
   last = tf.constant(count - 1, tf.int64)
   assert read(last).numpy() == b"an image"
   # A byte a record would be 50 MB.
+  assert opened - before < 40e6
   assert process.memory_info().rss - before < 40e6
