@@ -96,7 +96,7 @@ def kill_and_go_on(workdir, *, most_kills=3, **options):
   moments = random.Random()
   kills = 0
   while kills < most_kills and is_killed(
-    workdir, seconds=moments.uniform(0.0, 1.0), **options
+    workdir, seconds=moments.uniform(0.0, 0.8), **options
   ):
     kills += 1
   tiny_run.train(workdir, **options)

@@ -41,7 +41,7 @@ def train(
 ) -> None:
   """Trains; every part of the state that a checkpoint must hold is in use."""
   config = tiny.config(
-    total_steps=240,
+    total_steps=120 if dataset else 240,
     log_every_steps=7,
     eval_every_steps=30,
     checkpoint_every_steps=11,
