@@ -165,5 +165,5 @@ def _on_disk(
   return dataclasses.replace(
     source,
     examples=Records(tuple(shards), index.shard, index.offset, origin=origin),
-    labels=index.label.astype(np.int32),
+    labels=index.label.astype(np.int32, copy=False),
   )

@@ -67,6 +67,22 @@ def test_labels_and_places_are_tensorflows(shards):
   assert list(zip(index.shard, index.offset)) == places
 
 
+def test_the_fast_way_to_a_label_is_taken_and_equals_the_slow_one(
+  shards, monkeypatch
+):
+  found = []
+  entry_of = record_index._entry_of
+  monkeypatch.setattr(
+    record_index,
+    "_entry_of",
+    lambda *a: found.append(entry_of(*a)) or found[-1],
+  )
+  fast = record_index.build(shards, LABEL).label.tolist()
+  assert len(found) == len(fast) and None not in found
+  monkeypatch.setattr(record_index, "_entry_of", lambda *a: None)
+  assert record_index.build(shards, LABEL).label.tolist() == fast
+
+
 @pytest.mark.parametrize("label", [0, 1, 999, 2**40, -1, -(2**63), 2**63 - 1])
 def test_integers_of_any_size(tmp_path, label):
   index = record_index.build([write(tmp_path / "a", [example(label)])], LABEL)

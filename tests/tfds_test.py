@@ -82,6 +82,18 @@ def test_a_part_can_be_held_out(prepared):
   assert validation.num_examples == 3
 
 
+def test_the_split_to_evaluate_can_be_chosen(prepared):
+  train, test = tfds.load(
+    "tiny_pictures",
+    prepared[0],
+    validation_fraction=0.25,
+    eval_split="test",
+  )
+  assert (train.num_examples, test.num_examples) == (9, 6)
+  with pytest.raises(DataError, match="eval_split must be a split that tfds:"):
+    tfds.load("tiny_pictures", prepared[0], eval_split="validation")
+
+
 def test_an_unknown_name_is_told_in_one_line(prepared):
   with pytest.raises(DataError, match="tfds:no_such_data cannot be loaded"):
     tfds.load("no_such_data", prepared[0])

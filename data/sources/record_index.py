@@ -60,6 +60,9 @@ _BAD_DATA = 2
 # The kinds of value in the wire format.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
+# Field 1, of the kind _BYTES.
+_KEY_TAG = 10
+
 Buffer = Union[bytes, mmap.mmap]
 # The first byte, and the one after the last.
 Span = tuple[int, int]
@@ -495,6 +498,9 @@ def integers_of(
     DataError: there is no such feature.
   """
   wanted = feature.encode()
+  entry_of_writers = _entry_of(buffer, start, end, wanted)
+  if entry_of_writers is not None:
+    return _integers(buffer, entry_of_writers)
   names = []
   for features in _messages(buffer, (start, end), 1):
     for entry in _messages(buffer, features, 1):
@@ -505,6 +511,30 @@ def integers_of(
       names.append(name.decode(errors="replace"))
   found = ", ".join(map(repr, sorted(names)))
   raise DataError(f"it has no feature {feature!r}, only {found or 'none'}")
+
+
+def _entry_of(buffer: Buffer, start: int, end: int, key: bytes) -> Span | None:
+  """Returns the map entry of a key, found fast; None leaves it to `_values`.
+
+  It knows Examples as all writers write them: one field of one message, entries
+  that begin with their key.
+  """
+  beginning = bytes((_KEY_TAG, len(key))) + key if len(key) < 128 else b""
+  if not beginning or start + 2 > end or buffer[start] != _KEY_TAG:
+    return None
+  length, place = _varint(buffer, start + 1, end)
+  if place + length != end:
+    return None
+  while place + 2 <= end and buffer[place] == _KEY_TAG:
+    length, place = buffer[place + 1], place + 2
+    if length >= 128:
+      length, place = _varint(buffer, place - 1, end)
+    if place + length > end:
+      return None
+    if buffer[place : place + len(beginning)] == beginning:
+      return place, place + length
+    place += length
+  return None
 
 
 def _integers(buffer: Buffer, entry: Span) -> list[int]:
