@@ -18,8 +18,8 @@ import tensorflow as tf
 from absl import logging
 
 import tricks
-from train_loop import batches as batches_lib
 from train_loop import (
+  audit,
   budget,
   compatibility,
   distribution,
@@ -27,6 +27,7 @@ from train_loop import (
   machine,
   nonfinite,
 )
+from train_loop import batches as batches_lib
 from train_loop import config as config_lib
 from train_loop import run_steps as run_steps_lib
 from train_loop import step as step_lib
@@ -240,6 +241,7 @@ def _restore_and_run(
   ) as reporter:
     if picture is not None:
       reporter.image("augmented", picture, step=0)
+      reporter.audit(audit.rows(state))
     run = Run(
       state=state,
       config=config,

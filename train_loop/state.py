@@ -147,6 +147,7 @@ class TrainState:
       not of a frozen layer. BatchNorm's moving mean and variance.
     counters: those of `untrained` that are integers: the states of random
       numbers.
+    rate_multipliers: for each parameter, by what its rate is multiplied.
     optimizer: turns gradients into updates, and keeps its slots.
     averages: the moving averages of `averaged`, or none.
     followed: pairs of an average and its variable, without the frozen ones,
@@ -175,18 +176,19 @@ class TrainState:
       v for v in self.untrained if v.dtype.is_floating and id(v) not in frozen
     ]
     self.counters = [v for v in self.untrained if not v.dtype.is_floating]
+    self.rate_multipliers = fine_tuning.rate_multipliers(
+      model,
+      layer_decay=config.optimizer.layer_decay,
+      head_learning_rate_multiplier=(
+        config.optimizer.head_learning_rate_multiplier
+      ),
+    )
     self.optimizer = make_optimizer(
       config.optimizer,
       self.parameters,
       kernels=tricks.kernel_mask(model),
       decayed=self.decayed,
-      rate_multipliers=fine_tuning.rate_multipliers(
-        model,
-        layer_decay=config.optimizer.layer_decay,
-        head_learning_rate_multiplier=(
-          config.optimizer.head_learning_rate_multiplier
-        ),
-      ),
+      rate_multipliers=self.rate_multipliers,
     )
     averaged = self.averaged if config.regularization.ema_decay else []
     self.averages = [_copy(v) for v in averaged]

@@ -8,14 +8,19 @@ import logging as python_logging
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from absl import logging
 from tqdm import tqdm
 
+from train_loop import audit as audit_lib
 from train_loop.workdir.metrics_file import MetricsFile
 from train_loop.workdir.tensorboard import TensorBoardWriter
+from train_loop.workdir.writing import write_atomically
+
+AUDIT_FILE = "audit.txt"
 
 # How each figure is shown on the terminal, in this order; others are not.
 _TRAINING = {
@@ -106,6 +111,13 @@ class Reporter:
     """Shows a picture in TensorBoard's train run."""
     self._boards["train"].image(name, image, step=step)
 
+  def audit(self, rows: Sequence[audit_lib.Row]) -> None:
+    """Writes what each variable is to audit.txt, and shows it."""
+    path = pathlib.Path(self._workdir) / AUDIT_FILE
+    write_atomically(path, audit_lib.as_text(rows))
+    text = audit_lib.as_text(rows, form="github")
+    self._boards["train"].text("audit", text, step=0)
+
   def close(self) -> None:
     """Closes files and bar."""
     for handler in self._handlers:
@@ -160,6 +172,9 @@ class Bystander(Reporter):
     """Does nothing."""
 
   def image(self, name: str, image: np.ndarray, *, step: int) -> None:
+    """Does nothing."""
+
+  def audit(self, rows: Sequence[audit_lib.Row]) -> None:
     """Does nothing."""
 
   def close(self) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""TensorBoard's event files: scalars and pictures."""
+"""TensorBoard's event files: scalars, pictures and texts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from train_loop.workdir.writing import writing
@@ -78,6 +79,15 @@ class TensorBoardWriter:
     )
     with self._writing():
       self._add(step, tag=f"examples/{name}", image=png)
+      self._writer.flush()
+
+  def text(self, name: str, markdown: str, *, step: int) -> None:
+    """Shows a text on the page TEXT."""
+    made = text_summary.text_pb(name, markdown)
+    with self._writing():
+      self._writer.add_event(
+        event_pb2.Event(wall_time=time.time(), step=step, summary=made)
+      )
       self._writer.flush()
 
   def close(self) -> None:
