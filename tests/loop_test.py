@@ -79,7 +79,7 @@ def test_tensorboard_holds_train_eval_and_a_picture(run):
   assert {*curves, "internals/gradient_norm", "internals/epoch"} <= set(tags)
   assert train.Tags()["images"] == ["examples/augmented"]
   tags = events.accumulator(workdir / "tensorboard/eval").Tags()
-  curves = {"curves/loss", "curves/top1", "curves/top5"}
+  curves = {"curves/loss", "curves/top1", "curves/balanced_accuracy"}
   assert curves <= set(tags["scalars"])
 
 
