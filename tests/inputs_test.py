@@ -357,8 +357,17 @@ def test_other_images_of_the_same_names_and_sizes_are_told(
   assert not np.array_equal(kept[0][0], kept[1][0])
 
 
-@PLAIN_AND_AUGMENTED
-@pytest.mark.parametrize("where", ["none", "memory", "disk"])
+@pytest.mark.parametrize(
+  ("where", "augmentation"),
+  [  # A cache holds pixels if nothing is random, and files if something is.
+    ("none", AUGMENTED),
+    ("memory", PLAIN),
+    ("memory", AUGMENTED),
+    ("disk", PLAIN),
+    ("disk", AUGMENTED),
+  ],
+  ids=["none", "memory-plain", "memory", "disk-plain", "disk"],
+)
 def test_bad_images_are_listed_and_replaced(
   tmp_path, monkeypatch, where, augmentation
 ):

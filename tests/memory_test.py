@@ -21,7 +21,7 @@ from tests import pictures, tiny
 from train_loop import budget
 from train_loop.scalars import scalar
 
-BATCHES = 2000
+BATCHES = 1000
 # What allocators and TensorFlow's autotuning come and go by.
 ROOM = 24e6
 
