@@ -9,6 +9,8 @@
 - jpeg: JPEG files of 500 x 375 pixels, cropped at random, resized to 224 and
   flipped, compared with PIL (one process on one core) and with Keras'
   `image_dataset_from_directory` and preprocessing layers.
+- orientation: the same files, with the EXIF orientation applied, and ignored;
+  and files that have one, 1 (upright) or 6.
 - records: the same files after `--mode=convert --convert_resize=256` wrote them
   as TFRecord files, compared with the JPEG files.
 
@@ -27,7 +29,7 @@ COLUMNS = (
   Column("images_per_second", "images/s", "{:.0f}"),
   Column("peak_rss_bytes", "RSS MiB", "{:.0f}", 2.0**-20),
 )
-KINDS = ("small", "jpeg", "records")
+KINDS = ("small", "jpeg", "orientation", "records")
 
 
 def small_images(rounds: int, seconds: float, pad_crop: int) -> dict[str, Runs]:
@@ -71,6 +73,25 @@ def jpeg_files(rounds: int, seconds: float) -> dict[str, Runs]:
     )
 
 
+def orientation(rounds: int, seconds: float) -> dict[str, dict[str, Runs]]:
+  """Measures what the EXIF orientation costs, by the kind of files."""
+  found = {}
+  for kind, value in (("no EXIF", 0), ("EXIF, upright", 1), ("EXIF, 6", 6)):
+    with tempfile.TemporaryDirectory() as folder:
+      harness.run_to_end("benchmarks.jpegs", folder, str(value))
+      found[kind] = harness.compare(
+        [
+          contenders.ours("--exif_orientation=apply"),
+          contenders.ours(
+            "--exif_orientation=ignore", name="train_loop, ignoring EXIF"
+          ),
+        ],
+        ["--task=jpeg", f"--seconds={seconds}", f"--folder={folder}"],
+        rounds=rounds,
+      )
+  return found
+
+
 def records(rounds: int, seconds: float) -> dict[str, Runs]:
   """Measures TFRecord files made from a folder of JPEG files."""
   with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +125,7 @@ def main() -> None:
     "--kinds",
     type=harness.names(KINDS),
     default=list(KINDS),
-    help="comma-separated, of small, jpeg, records (default: all)",
+    help=f"comma-separated, of {', '.join(KINDS)} (default: all)",
   )
   parser.add_argument(
     "--seconds",
@@ -126,6 +147,10 @@ def main() -> None:
   if "jpeg" in options.kinds:
     runs = jpeg_files(options.rounds, options.seconds)
     report.section("JPEG files", runs, COLUMNS, ours=contenders.OURS)
+  if "orientation" in options.kinds:
+    found = orientation(options.rounds, options.seconds)
+    for kind, runs in found.items():
+      report.section(f"JPEG files, {kind}", runs, COLUMNS, ours=contenders.OURS)
   if "records" in options.kinds:
     runs = records(options.rounds, options.seconds)
     report.section("records", runs, COLUMNS, ours=contenders.OURS)

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes a folder of JPEG files of the size of ImageNet's photographs.
 
-python -m benchmarks.jpegs FOLDER
+python -m benchmarks.jpegs FOLDER [EXIF_ORIENTATION]
 """
 
 from __future__ import annotations
 
 import pathlib
+import struct
 import sys
 
 WIDTH, HEIGHT = 500, 375
@@ -18,10 +19,15 @@ CLASSES = ("left", "right")
 FILES_PER_CLASS = 256
 
 
-def make(folder: str) -> None:
+def make(folder: str, exif_orientation: int = 0) -> None:
   """Writes the files, in one subfolder per class.
 
   Soft shapes and a little noise give about 100 kB per file, as photographs do.
+
+  Args:
+    folder: the new folder.
+    exif_orientation: 1 to 8, which the files say as a camera's do; 0 writes no
+      EXIF.
   """
   import tensorflow as tf
 
@@ -36,8 +42,22 @@ def make(folder: str) -> None:
         quality=90,
       )
       path = pathlib.Path(folder) / name / f"{index:04}.jpg"
-      path.write_bytes(encoded.numpy())
+      path.write_bytes(_with_exif(encoded.numpy(), exif_orientation))
+
+
+def _with_exif(jpeg: bytes, orientation: int) -> bytes:
+  """Puts a camera's Exif segment in the place of JFIF's 18 bytes."""
+  if not orientation:
+    return jpeg
+  # Twelve entries, as a camera writes them: tag, type, count and value.
+  entries = [(0x100 + number, 4, 1, number) for number in range(12)]
+  entries[5] = (0x112, 3, 1, orientation)
+  packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+  tiff = b"II*\0" + struct.pack("<IH", 8, 12) + packed + bytes(8000)
+  content = b"Exif\0\0" + tiff
+  head = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(content) + 2)
+  return head + content + jpeg[20:]
 
 
 if __name__ == "__main__":
-  make(sys.argv[1])
+  make(sys.argv[1], *map(int, sys.argv[2:]))

@@ -122,6 +122,11 @@ def test_a_file_answers_as_evaluation_does_in_batches_of_any_size(
   name, files, run
 ):
   contents, crops = evaluation_images(run)
+  upright = pictures.picture(901, 1)
+  contents[0] = pictures.turned_png(upright)
+  crops[0] = decode.central_crop_of_pixels(
+    upright[np.newaxis], image_size=SIZE, eval_resize=14
+  )[0]
   expected = probabilities(run, crops)
   folder, _ = files
   assert np.ptp(expected, axis=0).max() > 0.05

@@ -154,6 +154,28 @@ def directory(value: int, order: str, *, kind: int = 3, at: int = 0) -> bytes:
   )
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("before", [b"", b"\xff\xe0\0\x10JFIF\0" + bytes(9)])
+def test_most_upright_jpegs_are_told_by_one_look(order, before):
+  def look(tiff: bytes) -> bool:
+    head = b"\xff\xd8" + before + segment(0xE1, b"Exif\0\0" + tiff)
+    return bool(orientation.is_upright_jpeg(tf.constant(head + b"\xff\xdb")))
+
+  def at_once(tiff: bytes) -> bytes:
+    start = struct.pack(f"{order}I", 8)
+    return tiff[:4] + start + tiff[14:]
+
+  for at in (0, 3, 4):
+    assert look(at_once(directory(1, order, at=at)))
+    assert not look(at_once(directory(6, order, at=at)))
+    assert not look(at_once(directory(8, order, at=at)))
+  # One of a thumbnail, which stands right behind, and is no answer.
+  tiff = at_once(directory(1, order, at=4))
+  assert not look(tiff.replace(*(struct.pack(f"{order}H", n) for n in (5, 4))))
+  assert bool(orientation.is_upright_jpeg(tf.constant(encoded("JPEG", 1))))
+  assert not orientation.is_upright_jpeg(tf.constant(encoded("JPEG", 6)))
+
+
 def segment(marker: int, content: bytes) -> bytes:
   return bytes([255, marker]) + struct.pack(">H", len(content) + 2) + content
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pathlib
 
@@ -48,6 +49,16 @@ def write_folder(
         image.save(folder / f"{index:04d}{ending}")
         index += 1
   return pathlib.Path(root)
+
+
+def turned_png(pixels: np.ndarray) -> bytes:
+  """Returns a picture as a camera on its side stores it: EXIF orientation 6."""
+  exif = Image.Exif()
+  exif[0x112] = 6
+  file = io.BytesIO()
+  # Upright is what is stored, turned clockwise.
+  Image.fromarray(np.rot90(pixels)).save(file, "PNG", exif=exif)
+  return file.getvalue()
 
 
 def write_photographs(

@@ -177,11 +177,20 @@ def test_inputs_keep_their_order_and_bad_ones_are_named(run, folder, tmp_path):
   names = ["bad.jpg", "empty", "missing.jpg", "pipe"]
   bad = [str(tmp_path / name) for name in names]
   inputs = [bad[0], good[3], bad[1], *good[4:12], bad[2], good[0], bad[3]]
+  # One picture: as it is, on its side, and in a format of Pillow's.
+  pixels = pictures.picture(902, 1)
+  same = [tmp_path / name for name in ("upright.png", "turned.jpg", "x.webp")]
+  Image.fromarray(pixels).save(same[0])
+  same[1].write_bytes(pictures.turned_png(pixels))
+  Image.fromarray(pixels).save(same[2], lossless=True)
+  inputs += same
   done = predict(run, "--format=jsonl", *inputs)
   assert done.returncode == 2
   rows = rows_of(done)
   assert [row["image"] for row in rows] == list(map(str, inputs))
   assert [row["image"] for row in rows if "error" in row] == bad
+  answers = [row["classes"] for row in rows[-3:]]
+  assert answers[0] == answers[1] == answers[2]
   errors = [row["error"] for row in rows if "error" in row]
   assert errors[1:] == [
     "the folder holds no image",

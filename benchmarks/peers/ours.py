@@ -278,6 +278,9 @@ def input_alone(options: argparse.Namespace) -> child.Measure:
 def jpeg(options: argparse.Namespace) -> child.Measure:
   """Times JPEG files, cropped at random, resized to 224 and flipped."""
   source, _ = image_folder.load(options.folder, validation_fraction=0.1)
+  source = dataclasses.replace(
+    source, exif_orientation=options.exif_orientation
+  )
   return _encoded_rate(source, options.seconds)
 
 

@@ -419,7 +419,7 @@ def _cropped(
   is_upright_jpeg = (
     tf.io.is_jpeg
     if exif_orientation == formats.IGNORE
-    else orientation.is_plain_jpeg
+    else orientation.is_upright_jpeg
   )
   crop = tf.cond(
     is_upright_jpeg(contents),

@@ -97,11 +97,41 @@ def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
   return tf.reverse(tf.transpose(image, axes), backwards)
 
 
-def is_plain_jpeg(contents: tf.Tensor) -> tf.Tensor:
+def _upright_pattern() -> str:
+  """Returns a regular expression of JPEGs whose Exif segment says upright.
+
+  The segment is the first, or the second after JFIF's; its directory stands
+  behind the TIFF header, has up to 32 entries, and one of them is orientation
+  1. Entries have 12 bytes each, of which `\\C` is any.
+  """
+  little, big = (
+    "|".join(
+      rf"{count.format(number)}(?:\C{{12}}){{0,{number - 1}}}{entry}"
+      for number in range(1, 33)
+    )
+    for count, entry in (
+      (r"\x{:02x}\x00", r"\x12\x01\x03\x00\x01\x00\x00\x00\x01\x00"),
+      (r"\x00\x{:02x}", r"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x01"),
+    )
+  )
+  return (
+    r"(?:\C{6}|\C{4}\x00\x10JFIF\x00\C{13})Exif\x00\x00"
+    rf"(?:II\*\x00\x08\x00\x00\x00(?:{little})"
+    rf"|MM\x00\*\x00\x00\x00\x08(?:{big}))\C*"
+  )
+
+
+_UPRIGHT = _upright_pattern()
+# Up to the last byte that the pattern looks at.
+_UPRIGHT_BYTES = 24 + 6 + 10 + 32 * _ENTRY_BYTES
+
+
+def is_upright_jpeg(contents: tf.Tensor) -> tf.Tensor:
   """Returns whether an image is a JPEG that is upright, by its first bytes.
 
   Most are: those that begin with JFIF's segment and then, at once, their
-  tables. Few operations, since it is asked of every image.
+  tables; and those in which a camera says so. Few operations, since it is asked
+  of every image; false does not say that it is turned.
 
   Args:
     contents: [] string, an encoded image of any kind.
@@ -110,7 +140,9 @@ def is_plain_jpeg(contents: tf.Tensor) -> tf.Tensor:
     [] bool.
   """
   head = tf.io.decode_raw(contents, tf.uint8, fixed_length=len(_PLAIN))
-  return _are(head, _PLAIN)
+  beginning = tf.strings.substr(contents, 0, _UPRIGHT_BYTES)
+  says_so = tf.strings.regex_full_match(beginning, _UPRIGHT)
+  return _are(head, _PLAIN) | says_so
 
 
 def exif_of_jpeg(contents: tf.Tensor) -> tf.Tensor:

@@ -25,7 +25,8 @@ def write(classifier: Classifier, path: pathlib.Path) -> None:
 
   - serving_default: `images`, [batch, height, width, channels] uint8, of any
     size if the classifier crops them
-  - encoded_images: `contents`, [batch] string, if it decodes them
+  - encoded_images: `contents`, [batch] string, if it decodes them: JPEG, PNG,
+    BMP of 8, 24 or 32 bits, and PPM as --mode=convert writes it
   - class_names: no input; `class_names`, [num_classes] string
 
   If images have any number of labels, the first two give `present`, [batch,
