@@ -5,9 +5,9 @@
     python -m benchmarks.wrong_labels --json=wrong_labels.json
 
 Of the labels of Fashion-MNIST, in training and test images, 3 % are moved to
-another class, each equally likely. The recipe fashion_mnist is trained on them,
-and check_labels asked, with --folds=3. Stated is the precision of the first
-100, and of as many as were moved: how many of these were.
+another class, each equally likely. fashion_mnist is trained on them, for four
+epochs, and check_labels asked, with --folds=3. Stated is the precision of the
+first 100, and of as many as were moved: how many of these were.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from benchmarks import harness, trained
 from benchmarks.harness import Record
 
 SHARE = 0.03
+# Shorter than the recipe, for four networks are trained.
+RECIPE = ("--recipe=fashion_mnist", "--epochs=4")
 FOLDS = 3
 PARTS = {"train": "train", "validation": "test"}
 
@@ -77,7 +79,7 @@ def main() -> None:
     for seed in range(options.rounds):
       path, workdir = folder / f"moved{seed}.npz", folder / f"run{seed}"
       moved = write_moved(path, seed=seed)
-      flags = ("--recipe=fashion_mnist", "--dataset=npz", f"--data_dir={path}")
+      flags = (*RECIPE, "--dataset=npz", f"--data_dir={path}")
       final = trained.train(workdir, *flags, f"--seed={seed}")
       start = time.perf_counter()
       subprocess.run(
