@@ -12,6 +12,7 @@ steps of fifty.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import signal
 
@@ -42,6 +43,7 @@ def main() -> None:
   parser.add_argument("--stop_after", type=int, default=0)
   parser.add_argument("--kill_after", type=int, default=0)
   parser.add_argument("--own_statistics", action="store_true")
+  parser.add_argument("--rollback", action="store_true")
   parser.add_argument("--precision", default="float32")
   parser.add_argument("--jit_compile", action="store_true")
   options = parser.parse_args()
@@ -66,12 +68,15 @@ def train(options: argparse.Namespace) -> str:
 
   strategy = devices.strategy()  # Before TensorFlow computes.
   images = make_inputs()
+  train_dataset = images.train_dataset(devices.shard)
   validation = images.eval_dataset(devices.shard)
   try:
     with strategy.scope():
       train_and_evaluate(
         make_model(options),
-        lambda place: with_nan(images.train_dataset(devices.shard), place),
+        functools.partial(with_nan, train_dataset)
+        if options.rollback
+        else train_dataset,
         (lambda: validation) if devices.hosts > 1 else validation,
         make_config(options),
         options.workdir,
@@ -106,12 +111,12 @@ def make_config(options: argparse.Namespace):
   return tiny.config(
     total_steps=STEPS,
     global_batch_size=128,
-    base_learning_rate=0.001,
+    base_learning_rate=0.002,
     steps_per_loop=5,
     log_every_steps=10,
     eval_every_steps=25,
-    checkpoint_every_steps=10,
-    on_nonfinite="rollback",
+    **({"checkpoint_every_steps": 10} if options.rollback else {}),
+    on_nonfinite="rollback" if options.rollback else "stop",
     mixup_alpha=0.2,
     ema_decay=0.9,
     label_smoothing=0.1,
