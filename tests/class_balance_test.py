@@ -177,6 +177,24 @@ def test_the_step_weighs_classes_beside_all_other_tricks(balance, mix):
     np.testing.assert_allclose(found, other, rtol=1e-4, atol=1e-5)
 
 
+def test_smoothed_targets_leave_all_other_adjusted_logits_alike():
+  config = tiny.config(
+    class_balance="logit_adjustment",
+    logit_adjustment_tau=0.7,
+    class_counts=tuple(COUNTS),
+    label_smoothing=0.3,
+  )
+  batch = tiny.batch()
+  _, targets = step_lib.mixed_batch(batch, tf.constant(0), 4, config)
+  np.testing.assert_allclose(tf.reduce_sum(targets, axis=1), 1.0, rtol=1e-5)
+  # The logits whose adjusted softmax is the target.
+  logits = np.log(targets) - 0.7 * np.log(np.array(COUNTS) / sum(COUNTS))
+  for row, label in zip(logits, batch["label"].numpy()):
+    others = np.delete(row, label)
+    np.testing.assert_allclose(others, others[0], rtol=1e-4)
+    assert row[label] > others[0]
+
+
 def test_a_balance_must_fit_the_task():
   with pytest.raises(ConfigError, match="class_balance must be none with task"):
     tiny.config(task="multi_label", class_balance="sampling")

@@ -133,7 +133,11 @@ def mixed_batch(
     targets = tricks.smooth_multi_labels(targets, smoothing)
   else:
     targets = tf.one_hot(batch["label"], num_classes)
-    targets = tricks.smooth_labels(targets, smoothing)
+    shares = None
+    if config.loss.class_balance == "logit_adjustment":
+      tau = config.loss.logit_adjustment_tau
+      shares = tricks.smoothing_shares(config.loss.class_counts, tau=tau)
+    targets = tricks.smooth_labels(targets, smoothing, shares=shares)
   mixup_alpha = config.regularization.mixup_alpha
   cutmix_alpha = config.regularization.cutmix_alpha
   if not (mixup_alpha or cutmix_alpha):

@@ -18,7 +18,7 @@ Neural Networks" (arXiv 1812.01187):
 
 and beyond it:
 
-  class_balance    class_weights, adjust_logits
+  class_balance    class_weights, adjust_logits, smoothing_shares
   focal_loss       softmax_loss, sigmoid_loss
   cutmix           cutmix
   adamw, lars, lamb, muon  update rules
@@ -43,7 +43,11 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from tricks.class_balance import adjust_logits, class_weights
+  from tricks.class_balance import (
+    adjust_logits,
+    class_weights,
+    smoothing_shares,
+  )
   from tricks.cutmix import cutmix
   from tricks.distillation import (
     distillation_loss,
@@ -110,6 +114,7 @@ __all__ = [
   "sigmoid_loss",
   "smooth_labels",
   "smooth_multi_labels",
+  "smoothing_shares",
   "softmax_loss",
   "stochastic_depth",
   "undecayed_matrices",
@@ -121,6 +126,7 @@ __all__ = [
 _FILES = {
   "adjust_logits": "class_balance",
   "class_weights": "class_balance",
+  "smoothing_shares": "class_balance",
   "cutmix": "cutmix",
   "distillation_loss": "distillation",
   "multi_label_distillation_loss": "distillation",

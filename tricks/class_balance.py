@@ -82,13 +82,38 @@ def adjust_logits(
   Reference: Menon et al. 2021, Long-tail learning via logit adjustment, section
   4.2.
   """
+  priors = _log_priors(class_counts, tau)
+  return logits + tf.constant(priors, logits.dtype) if tau else logits
+
+
+def smoothing_shares(class_counts: Sequence[int], *, tau: float) -> np.ndarray:
+  """Returns over which classes label smoothing spreads with adjusted logits.
+
+  s_k = π_k^τ/Σπ^τ
+
+  So the logits z of all classes but the label's are alike. Spread evenly, the
+  part of a rare class could be above its frequency: its z would be the largest.
+
+  Args:
+    class_counts: n, as of `adjust_logits`.
+    tau: τ, as there.
+
+  Returns:
+    s, [K] float32, sums to 1.
+
+  Raises:
+    ValueError: an argument is out of its range.
+  """
+  shares = np.exp(_log_priors(class_counts, tau))
+  return (shares / shares.sum()).astype(np.float32)
+
+
+def _log_priors(class_counts: Sequence[int], tau: float) -> np.ndarray:
+  """Returns τ·log π."""
   counts = np.maximum(_checked(class_counts), 1.0)
   if not 0.0 <= tau < math.inf:
     raise ValueError(f"tau must be finite and >= 0, got {tau}")
-  if not tau:
-    return logits
-  priors = tau * np.log(counts / counts.sum())
-  return logits + tf.constant(priors, logits.dtype)
+  return tau * np.log(counts / counts.sum())
 
 
 def _checked(class_counts: Sequence[int]) -> np.ndarray:

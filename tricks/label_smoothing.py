@@ -8,13 +8,21 @@ finite, and the network generalises better.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import tensorflow as tf
 
 
-def smooth_labels(targets: tf.Tensor, label_smoothing: float) -> tf.Tensor:
-  """Mixes targets with the uniform distribution.
+def smooth_labels(
+  targets: tf.Tensor,
+  label_smoothing: float,
+  *,
+  shares: Sequence[float] | Any = None,
+) -> tf.Tensor:
+  """Mixes targets with the uniform distribution, or another one.
 
-  q' = (1 − ε)·q + ε/K
+  q' = (1 − ε)·q + ε/K, or (1 − ε)·q + ε·s
 
   >>> smooth_labels(tf.constant([[0.0, 1.0, 0.0, 0.0]]), 0.2).numpy()
   array([[0.05, 0.85, 0.05, 0.05]], dtype=float32)
@@ -22,6 +30,7 @@ def smooth_labels(targets: tf.Tensor, label_smoothing: float) -> tf.Tensor:
   Args:
     targets: q, [batch, K] floating, rows sum to 1 (one-hot or mixed).
     label_smoothing: ε, in [0, 1); 0 is the identity.
+    shares: s, [K], sum to 1; None is 1/K for each class.
 
   Returns:
     q', of the targets' shape and dtype; rows sum to 1.
@@ -34,6 +43,9 @@ def smooth_labels(targets: tf.Tensor, label_smoothing: float) -> tf.Tensor:
   _check(label_smoothing)
   if not label_smoothing:
     return targets
+  if shares is not None:
+    shares = tf.constant(shares, targets.dtype)
+    return targets * (1.0 - label_smoothing) + label_smoothing * shares
   num_classes = tf.cast(tf.shape(targets)[-1], targets.dtype)
   return targets * (1.0 - label_smoothing) + label_smoothing / num_classes
 
