@@ -20,20 +20,16 @@ are not among the examples.
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 
 import data
-from benchmarks import harness
+from benchmarks import harness, trained
 from benchmarks.harness import Record
 
 NUM_CLASSES, CLASSES = 10, 5  # Of all, and of each half.
@@ -115,18 +111,8 @@ def others_than(classes: Sequence[int]) -> list[int]:
 def train(workdir: pathlib.Path, examples: str, *arguments: str) -> Record:
   """Trains by the command, in a process of its own; returns its result."""
   path = workdir.parent / f"{examples}.npz"
-  command = [f"--workdir={workdir}", f"--data_dir={path}", *arguments]
-  start = time.perf_counter()
-  subprocess.run(
-    [sys.executable, "-m", "train_loop.main", *command],
-    cwd=harness.ROOT,
-    check=True,
-    stderr=subprocess.DEVNULL,
-    stdout=subprocess.DEVNULL,
-  )
-  seconds = time.perf_counter() - start
-  card = json.loads((workdir / "run_card.json").read_text(encoding="utf-8"))
-  return {"top1": card["final"]["eval_top1"], "seconds": round(seconds, 1)}
+  final = trained.train(workdir, f"--data_dir={path}", *arguments)
+  return {"top1": final["eval_top1"], "seconds": final["seconds"]}
 
 
 def round_of(
@@ -212,10 +198,9 @@ def main() -> None:
         )
         print(f"{per_class} images a class", flush=True)
         print(f"\n{table(rounds[per_class])}\n", flush=True)
-  if options.json:
-    record = {"options": vars(options), "ways": WAYS, "rounds": rounds}
-    text = json.dumps(record, indent=2) + "\n"
-    pathlib.Path(options.json).write_text(text, encoding="utf-8")
+  harness.write_json(
+    options.json, {"options": vars(options), "ways": WAYS, "rounds": rounds}
+  )
 
 
 if __name__ == "__main__":

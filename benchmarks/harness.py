@@ -415,6 +415,13 @@ def note(text: str) -> None:
   print(f"  {text}", file=sys.stderr, flush=True)
 
 
+def write_json(path: str | None, content: Any) -> None:
+  """Writes what a program measured to a file, if it has a name."""
+  if path:
+    text = json.dumps(content, indent=2) + "\n"
+    pathlib.Path(path).write_text(text, encoding="utf-8")
+
+
 def parser(description: str | None, *, rounds: int = 3) -> Any:
   """Returns an argument parser with the flags that all benchmarks have."""
   made = argparse.ArgumentParser(
@@ -511,9 +518,7 @@ class Report:
     return rows
 
   def _write(self) -> None:
-    if self._json:
-      text = json.dumps(self._content, indent=2) + "\n"
-      pathlib.Path(self._json).write_text(text, encoding="utf-8")
+    write_json(self._json, self._content)
 
 
 def commit() -> str:

@@ -22,7 +22,6 @@ import argparse
 import collections
 import contextlib
 import dataclasses
-import json
 import logging
 import pathlib
 import random
@@ -286,9 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = parser.parse_args(arguments)
   with tempfile.TemporaryDirectory() as folder:
     result = measure(options, pathlib.Path(folder))
-  if options.json:
-    text = json.dumps(result, indent=2) + "\n"
-    pathlib.Path(options.json).write_text(text, encoding="utf-8")
+  harness.write_json(options.json, result)
   print(shown(result))
   return 0 if result["nothing_lost"] else 1
 

@@ -11,9 +11,7 @@ evaluation stand those of scikit-learn, from the answers of the run's network.
 
 from __future__ import annotations
 
-import json
 import pathlib
-import tempfile
 from typing import Any, cast
 
 import numpy as np
@@ -43,7 +41,7 @@ WAYS = {
 }
 
 
-def write_pairs(path: pathlib.Path, *, seed: int) -> None:
+def write_pairs(path: pathlib.Path, seed: int) -> None:
   """Writes the pairs as a NumPy archive.
 
   Args:
@@ -79,6 +77,12 @@ def scikit_learns(workdir: pathlib.Path, path: pathlib.Path) -> float:
   return float(metrics.average_precision_score(rows, np.concatenate(logits)))
 
 
+def judged(workdir: pathlib.Path, path: pathlib.Path, final: Record) -> Record:
+  """Returns a run's figures with scikit-learn's beside them."""
+  kept = {k: v for k, v in final.items() if k != "eval_thresholds"}
+  return {**kept, "scikit_learn": scikit_learns(workdir, path)}
+
+
 def table(rounds: list[dict[str, Record]]) -> str:
   """Returns mean and deviation of each way as a Markdown table."""
   rows = []
@@ -104,27 +108,14 @@ def table(rounds: list[dict[str, Record]]) -> str:
 def main() -> None:
   """Runs the program."""
   options = harness.parser(__doc__).parse_args()
-  rounds: list[dict[str, Record]] = []
-  with tempfile.TemporaryDirectory() as name:
-    folder = pathlib.Path(name)
-    for seed in range(options.rounds):
-      path = folder / f"pairs{seed}.npz"
-      write_pairs(path, seed=seed)
-      rounds.append({})
-      for number, (way, flags) in enumerate(WAYS.items()):
-        workdir = folder / f"{seed}-{number}"
-        final = trained.train(
-          workdir, *RECIPE, *flags, f"--data_dir={path}", f"--seed={seed}"
-        )
-        final["scikit_learn"] = scikit_learns(workdir, path)
-        del final["eval_thresholds"]
-        rounds[-1][way] = final
-        print(f"seed {seed}, {way}: {final}", flush=True)
-      print(f"\n{table(rounds)}\n", flush=True)
-  if options.json:
-    record = {"ways": WAYS, "rounds": rounds}
-    text = json.dumps(record, indent=2) + "\n"
-    pathlib.Path(options.json).write_text(text, encoding="utf-8")
+  rounds = trained.race(
+    {way: (*RECIPE, *flags) for way, flags in WAYS.items()},
+    write_pairs,
+    table,
+    rounds=options.rounds,
+    judge=judged,
+  )
+  harness.write_json(options.json, {"ways": WAYS, "rounds": rounds})
 
 
 if __name__ == "__main__":

@@ -14,9 +14,7 @@ Reference: Cui et al. 2019, section 5.1, whose long-tailed CIFAR is made so.
 
 from __future__ import annotations
 
-import json
 import pathlib
-import tempfile
 from typing import cast
 
 import numpy as np
@@ -43,8 +41,13 @@ WAYS = {
 }
 
 
-def write_tail(path: pathlib.Path, *, seed: int) -> list[int]:
-  """Writes the long tail as a NumPy archive; returns the images of each class.
+def counts() -> list[int]:
+  """Returns the number of images that each class keeps of 6,000."""
+  return [round(6000 * IMBALANCE ** (-label / 9)) for label in range(10)]
+
+
+def write_tail(path: pathlib.Path, seed: int) -> None:
+  """Writes the long tail as a NumPy archive.
 
   Args:
     path: of the new file.
@@ -55,12 +58,10 @@ def write_tail(path: pathlib.Path, *, seed: int) -> list[int]:
     for source in data.load(data.SourceOptions("fashion_mnist"))
   )
   random = np.random.default_rng(seed)
-  kept, counts = [], []
-  for label in range(train.num_classes):
+  kept = []
+  for label, count in enumerate(counts()):
     (members,) = np.nonzero(train.labels == label)
-    share = IMBALANCE ** (-label / (train.num_classes - 1))
-    counts.append(round(len(members) * share))
-    kept.append(random.permutation(members)[: counts[-1]])
+    kept.append(random.permutation(members)[:count])
   chosen = random.permutation(np.concatenate(kept))
   np.savez(
     path,
@@ -69,7 +70,6 @@ def write_tail(path: pathlib.Path, *, seed: int) -> list[int]:
     x_test=test.images,
     y_test=test.labels,
   )
-  return counts
 
 
 def table(rounds: list[dict[str, Record]]) -> str:
@@ -100,27 +100,15 @@ def table(rounds: list[dict[str, Record]]) -> str:
 def main() -> None:
   """Runs the program."""
   options = harness.parser(__doc__).parse_args()
-  rounds: list[dict[str, Record]] = []
-  with tempfile.TemporaryDirectory() as name:
-    folder = pathlib.Path(name)
-    for seed in range(options.rounds):
-      path = folder / f"tail{seed}.npz"
-      counts = write_tail(path, seed=seed)
-      rounds.append({})
-      for number, (way, flags) in enumerate(WAYS.items()):
-        rounds[-1][way] = trained.train(
-          folder / f"{seed}-{number}",
-          *RECIPE,
-          *flags,
-          f"--data_dir={path}",
-          f"--seed={seed}",
-        )
-        print(f"seed {seed}, {way}: {rounds[-1][way]}", flush=True)
-      print(f"\n{table(rounds)}\n", flush=True)
-  if options.json:
-    record = {"counts": counts, "ways": WAYS, "rounds": rounds}
-    text = json.dumps(record, indent=2) + "\n"
-    pathlib.Path(options.json).write_text(text, encoding="utf-8")
+  rounds = trained.race(
+    {way: (*RECIPE, *flags) for way, flags in WAYS.items()},
+    write_tail,
+    table,
+    rounds=options.rounds,
+  )
+  harness.write_json(
+    options.json, {"counts": counts(), "ways": WAYS, "rounds": rounds}
+  )
 
 
 if __name__ == "__main__":

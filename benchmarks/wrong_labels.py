@@ -102,9 +102,7 @@ def main() -> None:
         }
       )
       print(json.dumps(rounds[-1], indent=2), flush=True)
-  if options.json:
-    text = json.dumps({"rounds": rounds}, indent=2) + "\n"
-    pathlib.Path(options.json).write_text(text, encoding="utf-8")
+  harness.write_json(options.json, {"rounds": rounds})
 
 
 if __name__ == "__main__":
