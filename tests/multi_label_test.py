@@ -343,6 +343,8 @@ def test_rows_of_records_are_read(tmp_path):
   assert record_index.build([path], None).label.tolist() == [0] * 4
   with pytest.raises(DataError, match=r"labels must be in \[0, 3\), got 3"):
     record_index.rows_of([path], "labels", 3)
+  with pytest.raises(DataError, match=r"record at byte 0: it has no feature"):
+    record_index.rows_of([path], "classes", 4)
   assert tfds  # Reads its labels by these.
 
 

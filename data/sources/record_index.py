@@ -31,9 +31,9 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-from typing import Union
+from typing import TypeVar, Union
 
 import numpy as np
 import platformdirs
@@ -64,6 +64,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _KEY_TAG = 10
 
 Buffer = Union[bytes, mmap.mmap]
+Value = TypeVar("Value")
 # The first byte, and the one after the last.
 Span = tuple[int, int]
 
@@ -217,6 +218,32 @@ def _columns(shards: Sequence[str], label_feature: str | None) -> np.ndarray:
     DataError: as of `build`.
   """
   places = array.array("q")
+
+  def label(buffer: Buffer, start: int, end: int) -> int:
+    if label_feature is None:
+      return 0
+    return label_of(buffer, start, end, label_feature)
+
+  for place in _each(shards, label):
+    places.extend(place)
+  return np.frombuffer(places, np.int64).reshape([-1, 3]).T
+
+
+def _each(
+  shards: Sequence[str], read: Callable[[Buffer, int, int], Value]
+) -> Iterator[tuple[int, int, Value]]:
+  """Reads something of each record.
+
+  Args:
+    shards: the paths of the files.
+    read: of a buffer, and the start and end of a record's content in it.
+
+  Yields:
+    The file's number, the record's offset, and what was read.
+
+  Raises:
+    DataError: names the file, the place and the fault there.
+  """
   for number, shard in enumerate(shards):
     if not os.path.getsize(shard):
       continue
@@ -225,16 +252,13 @@ def _columns(shards: Sequence[str], label_feature: str | None) -> np.ndarray:
     with buffer:
       _require_uncompressed(buffer, shard)
       for offset, start, end in records(buffer, shard):
-        label = 0
-        if label_feature is not None:
-          try:
-            label = label_of(buffer, start, end, label_feature)
-          except DataError as error:
-            raise DataError(
-              f"{shard}, the record at byte {offset}: {error}"
-            ) from error
-        places.extend((number, offset, label))
-  return np.frombuffer(places, np.int64).reshape([-1, 3]).T
+        try:
+          value = read(buffer, start, end)
+        except DataError as error:
+          raise DataError(
+            f"{shard}, the record at byte {offset}: {error}"
+          ) from error
+        yield number, offset, value
 
 
 def _require_uncompressed(buffer: Buffer, name: str) -> None:
@@ -314,32 +338,17 @@ def rows_of(
   Raises:
     DataError: names the file, the place and the fault there.
   """
-  rows = []
-  for shard, offset, found in _features(shards, label_feature):
-    row = np.zeros(num_classes, np.uint8)
-    for label in found:
+
+  def row(buffer: Buffer, start: int, end: int) -> np.ndarray:
+    found = np.zeros(num_classes, np.uint8)
+    for label in integers_of(buffer, start, end, label_feature):
       if not 0 <= label < num_classes:
-        raise DataError(
-          f"{shard}, the record at byte {offset}: labels must be in [0,"
-          f" {num_classes}), got {label}"
-        )
-      row[label] = 1
-    rows.append(row)
+        raise DataError(f"labels must be in [0, {num_classes}), got {label}")
+      found[label] = 1
+    return found
+
+  rows = [found for _, _, found in _each(shards, row)]
   return np.array(rows, np.uint8).reshape([-1, num_classes])
-
-
-def _features(
-  shards: Sequence[str], feature: str
-) -> Iterator[tuple[str, int, list[int]]]:
-  """Yields the file, the offset and a feature's integers of each record."""
-  for shard in shards:
-    if not os.path.getsize(shard):
-      continue
-    with open(shard, "rb") as file:
-      buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    with buffer:
-      for offset, start, end in records(buffer, shard):
-        yield shard, offset, integers_of(buffer, start, end, feature)
 
 
 def write(path: str, index: Index, names: Sequence[str] = ()) -> None:
