@@ -127,17 +127,7 @@ def mixed_batch(
       labels.
   """
   images = tf.cast(batch["image"], tf.float32)
-  smoothing = config.regularization.label_smoothing
-  if config.loss.multi_label:
-    targets = tf.cast(batch["label"], tf.float32)
-    targets = tricks.smooth_multi_labels(targets, smoothing)
-  else:
-    targets = tf.one_hot(batch["label"], num_classes)
-    shares = None
-    if config.loss.class_balance == "logit_adjustment":
-      tau = config.loss.logit_adjustment_tau
-      shares = tricks.smoothing_shares(config.loss.class_counts, tau=tau)
-    targets = tricks.smooth_labels(targets, smoothing, shares=shares)
+  targets = dense_targets(batch["label"], num_classes, config)
   mixup_alpha = config.regularization.mixup_alpha
   cutmix_alpha = config.regularization.cutmix_alpha
   if not (mixup_alpha or cutmix_alpha):
@@ -153,6 +143,33 @@ def mixed_batch(
     groups=partner_groups(config.loop.global_batch_size, part.count),
     part=part,
   )
+
+
+@unconverted
+def dense_targets(
+  labels: tf.Tensor, num_classes: int, config: TrainConfig
+) -> tf.Tensor:
+  """Returns smoothed targets.
+
+  Args:
+    labels: as of a batch for `train_step`.
+    num_classes: K.
+    config: the hyperparameters.
+
+  Returns:
+    [batch, K] float32.
+  """
+  smoothing, loss = config.regularization.label_smoothing, config.loss
+  if loss.multi_label:
+    targets = tf.cast(labels, tf.float32)
+    return tricks.smooth_multi_labels(targets, smoothing)
+  shares = None
+  if loss.class_balance == "logit_adjustment":
+    shares = tricks.smoothing_shares(
+      loss.class_counts, tau=loss.logit_adjustment_tau
+    )
+  targets = tf.one_hot(labels, num_classes)
+  return tricks.smooth_labels(targets, smoothing, shares=shares)
 
 
 def partner_groups(global_batch_size: int, replicas: int) -> int:
@@ -261,16 +278,8 @@ def loss_gradients(
         side_logits, targets, config
       )
     if teacher is not None:
-      distillation_loss = (
-        tricks.multi_label_distillation_loss
-        if config.loss.multi_label
-        else tricks.distillation_loss
-      )
-      losses += distillation_loss(
-        logits,
-        tf.cast(teacher(images[-1], training=False), tf.float32),
-        temperature=config.regularization.distill_temperature,
-      )
+      soft = tf.cast(teacher(images[-1], training=False), tf.float32)
+      losses += teacher_losses(logits, soft, config)
     loss = tf.reduce_sum(losses) / config.loop.global_batch_size
     scaled = loss + own_losses(state.model, config)
     if state.loss_scale is not None:
@@ -316,6 +325,20 @@ def label_losses(
   return tricks.softmax_loss(
     logits, targets, focal_gamma=loss.focal_gamma, class_weights=weights
   )
+
+
+@unconverted
+def teacher_losses(
+  logits: tf.Tensor, teacher_logits: tf.Tensor, config: TrainConfig
+) -> tf.Tensor:
+  """Returns the loss of each example against its teacher, [batch] float32."""
+  distillation_loss = (
+    tricks.multi_label_distillation_loss
+    if config.loss.multi_label
+    else tricks.distillation_loss
+  )
+  temperature = config.regularization.distill_temperature
+  return distillation_loss(logits, teacher_logits, temperature=temperature)
 
 
 @unconverted

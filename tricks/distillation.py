@@ -33,12 +33,9 @@ def distillation_loss(
 
   Reference: He et al. 2018, section 5.3; Hinton et al. 2015.
   """
-  _check(temperature)
-  logits = tf.cast(logits, tf.float32)
-  teacher_logits = tf.stop_gradient(tf.cast(teacher_logits, tf.float32))
+  logits, teacher_logits = _softened(logits, teacher_logits, temperature)
   cross_entropy = tf.nn.softmax_cross_entropy_with_logits(
-    labels=tf.nn.softmax(teacher_logits / temperature),
-    logits=logits / temperature,
+    labels=tf.nn.softmax(teacher_logits), logits=logits
   )
   return temperature**2 * cross_entropy
 
@@ -63,16 +60,18 @@ def multi_label_distillation_loss(
 
   Reference: Hinton et al. 2015, for each label's two classes.
   """
-  _check(temperature)
-  logits = tf.cast(logits, tf.float32)
-  teacher_logits = tf.stop_gradient(tf.cast(teacher_logits, tf.float32))
+  logits, teacher_logits = _softened(logits, teacher_logits, temperature)
   cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(
-    labels=tf.nn.sigmoid(teacher_logits / temperature),
-    logits=logits / temperature,
+    labels=tf.nn.sigmoid(teacher_logits), logits=logits
   )
   return temperature**2 * tf.reduce_mean(cross_entropy, axis=-1)
 
 
-def _check(temperature: float) -> None:
+def _softened(
+  logits: tf.Tensor, teacher_logits: tf.Tensor, temperature: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Returns z/T and r/T, float32; the teacher's gets no gradient."""
   if not 0.0 < temperature < math.inf:
     raise ValueError(f"temperature must be finite and > 0, got {temperature}")
+  teacher_logits = tf.stop_gradient(tf.cast(teacher_logits, tf.float32))
+  return tf.cast(logits, tf.float32) / temperature, teacher_logits / temperature
