@@ -216,7 +216,7 @@ def _config_for(values: Values, train: data.AnySource) -> TrainConfig:
   return config_lib.config_from_flags(
     values,
     examples_per_epoch=train.num_examples,
-    class_counts=train.class_counts(),
+    class_counts=train.class_counts,
   )
 
 
@@ -562,7 +562,7 @@ def as_evaluated(
   config = config_lib.config_from_flags(
     values,
     examples_per_epoch=card["settings"]["examples_per_epoch"],
-    class_counts=card["settings"].get("class_counts", ()),
+    class_counts=lambda: card["settings"].get("class_counts", ()),
     precision=choice.precision,
     jit_compile=choice.jit_compile,
   )

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from train_loop.command.flags import Values, group
 from train_loop.command.settings import EpochSettings
@@ -27,7 +27,7 @@ def config_from_flags(
   values: Values,
   *,
   examples_per_epoch: int,
-  class_counts: Sequence[int] = (),
+  class_counts: Callable[[], Sequence[int]] = tuple,
   precision: str = "float32",
   jit_compile: bool = False,
 ) -> TrainConfig:
@@ -36,7 +36,7 @@ def config_from_flags(
   Args:
     values: the flags' values.
     examples_per_epoch: of the training data.
-    class_counts: likewise, of each class.
+    class_counts: counts those of each class; called only if the loss needs it.
     precision: what --precision says, or what auto found.
     jit_compile: what --jit_compile says, or what auto found.
 
@@ -99,12 +99,14 @@ def config_from_flags(
   )
 
 
-def _loss(values: Values, class_counts: Sequence[int]) -> LossConfig:
+def _loss(
+  values: Values, class_counts: Callable[[], Sequence[int]]
+) -> LossConfig:
   """Returns what is minimised; it counts the classes only if it needs to."""
   loss = group(LossConfig, values, task=values.task)
   if not loss.needs_class_counts:
     return loss
-  return dataclasses.replace(loss, class_counts=tuple(class_counts))
+  return dataclasses.replace(loss, class_counts=tuple(class_counts()))
 
 
 def _require_decay(spans: EpochSettings, ramp: int, total_steps: int) -> None:

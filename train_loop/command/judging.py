@@ -56,7 +56,7 @@ def logits(
     labels=np.arange(count, dtype=np.int32),
     class_names=("",) * count,
   )
-  inputs = compose.make_inputs(values, (source, numbered))
+  inputs = _inputs(values, source, numbered)
   found = np.full([count, model.outputs[0].shape[1]], np.nan, np.float32)
   try:
     with input_failures(range(0), config):
@@ -87,7 +87,15 @@ def pictures(
   if not numbers:
     return []
   some = source.take(np.array(numbers, np.int64))
-  inputs = compose.make_inputs(values, (source, some))
+  inputs = _inputs(values, source, some)
   return [
     image for batch in inputs.eval_dataset() for image in batch["image"].numpy()
   ]
+
+
+def _inputs(
+  values: Values, source: data.AnySource, asked: data.AnySource
+) -> data.Inputs:
+  """Returns images to evaluate; they are read once, and need no cache."""
+  inputs = compose.make_inputs(values, (source, asked))
+  return dataclasses.replace(inputs, cache="none")

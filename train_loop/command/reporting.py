@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -23,13 +24,13 @@ import numpy as np
 from PIL import Image
 
 import data
-from train_loop import pages
+from train_loop import multi_label, pages
 from train_loop.command import judging
 from train_loop.command.flags import Values
 from train_loop.config import TrainConfig
 from train_loop.pages import charts
 from train_loop.workdir import report as report_lib
-from train_loop.workdir.writing import write_atomically, writing
+from train_loop.workdir.writing import readable, write_atomically, writing
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -52,6 +53,25 @@ _IN_TENSORBOARD = 18
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Example:
+  """An image with its label and the network's answer.
+
+  Attributes:
+    picture: [height, width, channels] uint8, as the network saw it.
+    place: its file, or its number.
+    label: the name of its class.
+    answer: the name of the likeliest class.
+    probability: of the answer.
+  """
+
+  picture: np.ndarray
+  place: str
+  label: str
+  answer: str
+  probability: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Evaluated:
   """Images with a network's answers.
 
@@ -70,6 +90,46 @@ class Evaluated:
   logits: np.ndarray
   thresholds: Sequence[float] | None
   report: dict[str, Any]
+
+  @functools.cached_property
+  def probabilities(self) -> np.ndarray:
+    """[examples, K] float64."""
+    activation = (
+      multi_label.sigmoid if self.source.multi_label else report_lib.softmax
+    )
+    return activation(self.logits.astype(np.float64))
+
+  @functools.cached_property
+  def confusion(self) -> bytes:
+    """The chart of the confusion matrix, a PNG."""
+    return charts.confusion(
+      np.array(self.report["confusion"]), self.source.class_names
+    )
+
+  @functools.cached_property
+  def mistakes(self) -> list[Example]:
+    """The mistakes that the report lists."""
+    return self.examples(self.report["mistakes"])
+
+  def examples(self, places: Sequence[int]) -> list[Example]:
+    """Returns the examples at some places, with their pictures.
+
+    Args:
+      places: in `numbers`.
+    """
+    indices = self.numbers[list(places)].tolist()
+    images = judging.pictures(self.source, self.values, indices)
+    answers = self.logits[list(places)].argmax(axis=1)
+    return [
+      Example(
+        picture=image,
+        place=self.source.place_of(index),
+        label=self.source.classes_of(index)[0],
+        answer=self.source.class_names[answer],
+        probability=float(self.probabilities[place, answer]),
+      )
+      for place, index, answer, image in zip(places, indices, answers, images)
+    ]
 
   def results(self) -> dict[str, Any]:
     """Returns the figures that an evaluation in training gives, too."""
@@ -120,25 +180,17 @@ class Evaluated:
       return
     from train_loop.workdir import tensorboard
 
-    matrix = charts.confusion(
-      np.array(self.report["confusion"]), self.source.class_names
-    )
-    places = self.report["mistakes"][:_IN_TENSORBOARD]
-    images = judging.pictures(
-      self.source, self.values, self.numbers[places].tolist()
-    )
-    answers = self.logits[places].argmax(axis=1)
-    texts = [
-      f"{self.source.classes_of(index)[0]}\n{self.source.class_names[answer]}"
-      for index, answer in zip(self.numbers[places], answers)
-    ]
+    first = self.mistakes[:_IN_TENSORBOARD]
     board = tensorboard.TensorBoardWriter(
       pathlib.Path(workdir) / "tensorboard" / "eval", start_step=step
     )
-    with Image.open(io.BytesIO(matrix)) as picture:
+    with Image.open(io.BytesIO(self.confusion)) as picture:
       board.image("confusion", np.asarray(picture.convert("RGB")), step=step)
-    if images:
-      grid = tensorboard.image_grid(np.stack(images), texts)
+    if first:
+      grid = tensorboard.image_grid(
+        np.stack([example.picture for example in first]),
+        [f"{example.label}\n{example.answer}" for example in first],
+      )
       board.image("mistakes", grid, step=step)
     board.close()
 
@@ -180,43 +232,26 @@ def evaluate(
 
 
 def _shown(found: Evaluated) -> dict[str, Any]:
-  """Returns pictures for the page: of mistakes, pairs and figures."""
-  source, numbers, report = found.source, found.numbers, found.report
-  answers = found.logits.argmax(axis=1)
-  probabilities = report_lib.softmax(found.logits.astype(np.float64))
-
-  def described(places: Sequence[int]) -> list[dict[str, Any]]:
-    indices = [int(numbers[place]) for place in places]
-    images = judging.pictures(source, found.values, indices)
-    return [
-      {
-        "picture": pages.inline(image),
-        "place": source.place_of(index),
-        "label": source.classes_of(index)[0],
-        "answer": source.class_names[answers[place]],
-        "probability": float(probabilities[place, answers[place]]),
-      }
-      for place, index, image in zip(places, indices, images)
-    ]
-
+  """Returns what the page shows besides figures: examples and charts."""
+  source, report = found.source, found.report
+  labels, answers = source.labels[found.numbers], found.logits.argmax(axis=1)
   number_of = {name: k for k, name in enumerate(source.class_names)}
+  pairs = report["pairs"][:_PAIRS]
   first = [
     int(
       np.argmax(
-        (source.labels[numbers] == number_of[pair["label"]])
+        (labels == number_of[pair["label"]])
         & (answers == number_of[pair["answer"]])
       )
     )
-    for pair in report["pairs"][:_PAIRS]
+    for pair in pairs
   ]
-  confusion = np.array(report["confusion"])
   return {
-    "mistakes": described(report["mistakes"]),
-    "pairs": list(zip(report["pairs"], described(first))),
-    "confusion": pages.inline(charts.confusion(confusion, source.class_names)),
-    "reliability": pages.inline(
-      charts.reliability(report["calibration"]["bins"])
-    ),
+    "inline": pages.inline,
+    "mistakes": found.mistakes,
+    "pairs": list(zip(pairs, found.examples(first))),
+    "confusion": found.confusion,
+    "reliability": charts.reliability(report["calibration"]["bins"]),
   }
 
 
@@ -226,13 +261,11 @@ def _table(found: Evaluated) -> str:
   file = io.StringIO()
   writer = csv.writer(file, lineterminator="\n")
   writer.writerow(["index", "place", "label", "answer", "probability"])
-  answers = logits.argmax(axis=1)
+  chances = found.probabilities
   if source.multi_label:
-    chances = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
     said = chances >= np.array(found.thresholds)
   else:
-    chances = report_lib.softmax(logits.astype(np.float64))
-    said = np.eye(logits.shape[1], dtype=bool)[answers]
+    said = np.eye(logits.shape[1], dtype=bool)[logits.argmax(axis=1)]
   for index, row, chance in zip(found.numbers.tolist(), said, chances):
     classes = np.flatnonzero(row)
     writer.writerow(
@@ -244,6 +277,4 @@ def _table(found: Evaluated) -> str:
         "|".join(f"{chance[k]:.6f}" for k in classes),
       ]
     )
-  # A file's name need not be UTF-8.
-  content = file.getvalue().encode(errors="surrogateescape")
-  return content.decode(errors="replace")
+  return readable(file.getvalue())

@@ -50,7 +50,7 @@ class RunSettings:
     "train_and_eval",
     choices=MODES,
     help="train_and_eval; train, without evaluation; eval: evaluate the run in "
-    "workdir and change nothing; predict: answer the images of inputs with "
+    "workdir, and write its report; predict: answer the images of inputs with "
     "the classes of that run; check_data: decode all images and report, in "
     "workdir too; check_labels: list the labels of the run in workdir that "
     "look wrong to a network which did not learn them; convert: write the data "

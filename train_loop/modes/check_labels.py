@@ -27,7 +27,7 @@ from train_loop.fields import ConfigError
 from train_loop.modes import train as train_mode
 from train_loop.preflight import trials
 from train_loop.workdir import lock, report, run_card
-from train_loop.workdir.writing import write_atomically, writing
+from train_loop.workdir.writing import readable, write_atomically, writing
 
 FOLDER = "check_labels"
 PAGE = "check_labels.html"
@@ -180,7 +180,9 @@ def _report(
         "examples": len(numbers),
         "suspected": suspected,
         "share_wrong": suspicions.share_wrong,
-        "pairs": _pairs(part.source.class_names, suspicions.joint),
+        "pairs": report.pairs(
+          suspicions.joint, part.source.class_names, most=_PAIRS
+        ),
         "images": [
           {**row, "source": pages.inline(picture)}
           for row, picture in zip(first, pictures)
@@ -232,19 +234,4 @@ def _table(rows: list[dict[str, Any]]) -> str:
   writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
   writer.writeheader()
   writer.writerows(rows)
-  # A file's name need not be UTF-8.
-  return (
-    file.getvalue().encode(errors="surrogateescape").decode(errors="replace")
-  )
-
-
-def _pairs(class_names: Any, joint: np.ndarray) -> list[tuple[str, str, int]]:
-  """Returns the most frequent pairs of a label and another class."""
-  off = joint - np.diag(np.diag(joint))
-  order = np.argsort(-off, axis=None, kind="stable")[:_PAIRS]
-  found = [divmod(int(place), len(joint)) for place in order]
-  return [
-    (class_names[label], class_names[other], int(off[label, other]))
-    for label, other in found
-    if off[label, other]
-  ]
+  return readable(file.getvalue())

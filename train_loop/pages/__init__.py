@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from train_loop.workdir.writing import write_atomically
+from train_loop.workdir.writing import readable, write_atomically
 
 
 def write(path: str | os.PathLike[str], template: str, **values: Any) -> None:
@@ -41,9 +41,7 @@ def write(path: str | os.PathLike[str], template: str, **values: Any) -> None:
     lstrip_blocks=True,
   )
   text = environment.get_template(template).render(**values)
-  # A file's name need not be UTF-8.
-  text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-  write_atomically(pathlib.Path(path), text)
+  write_atomically(path, readable(text))
 
 
 def inline(image: np.ndarray | bytes) -> str:

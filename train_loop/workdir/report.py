@@ -62,7 +62,7 @@ def of_one_label(
     "largest_class_share": float(counts.max() / count),
     **_by_class(labels, answers, class_names),
     "confusion": confusion.tolist(),
-    "pairs": _pairs(confusion, class_names),
+    "pairs": pairs(confusion, class_names),
     "mistakes": _mistakes(labels, answers, probabilities),
     "calibration": calibration(labels, logits),
   }
@@ -92,12 +92,11 @@ def of_many_labels(
     the classes that have an example; and `classes`, for each its examples,
     average precision, threshold, precision, recall and F1 at it.
   """
-  from scipy import special
   from sklearn import metrics
 
   from train_loop import multi_label
 
-  probabilities = special.expit(logits.astype(np.float64))
+  probabilities = multi_label.sigmoid(logits.astype(np.float64))
   said = probabilities >= np.array(thresholds)
   rows = []
   for k, name in enumerate(class_names):
@@ -201,12 +200,21 @@ def _by_class(
   return {"classes": rows, "macro": macro}
 
 
-def _pairs(
-  confusion: np.ndarray, class_names: Sequence[str]
+def pairs(
+  confusion: np.ndarray, class_names: Sequence[str], *, most: int = PAIRS
 ) -> list[dict[str, Any]]:
-  """Returns the most frequent pairs of a label and another answer."""
+  """Returns the most frequent pairs of a label and another answer.
+
+  Args:
+    confusion: [labels, answers], counts.
+    class_names: one name a class.
+    most: how many pairs.
+
+  Returns:
+    Objects of `label`, `answer` and `count`, the most frequent first.
+  """
   wrong = confusion - np.diag(np.diag(confusion))
-  order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
+  order = np.argsort(-wrong, axis=None, kind="stable")[:most]
   found = [divmod(int(place), len(wrong)) for place in order]
   return [
     {

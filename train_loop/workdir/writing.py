@@ -64,6 +64,15 @@ def write_atomically(path: str | os.PathLike[str], text: str) -> None:
       partial.unlink(missing_ok=True)
 
 
+def readable(text: str) -> str:
+  """Returns a text that can be written in UTF-8; names of files may be others.
+
+  >>> readable("caf\\udce9") == "caf\\ufffd"
+  True
+  """
+  return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def flush(path: str | os.PathLike[str]) -> None:
   """Returns when what was written to a file or folder is on the disk.
 
