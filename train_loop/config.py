@@ -112,7 +112,8 @@ class ModelConfig:
   model_variant: str = setting(
     "d",
     choices=MODEL_VARIANTS,
-    help="ResNet-B, C or D, if the network is an ImageNet ResNet.",
+    help="ResNet-B, C or D, if the network is an ImageNet ResNet; a is the "
+    "network before these tweaks.",
   )
   zero_gamma: bool = setting(
     True,

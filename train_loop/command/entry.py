@@ -29,6 +29,7 @@ PROGRAMS = {
   "schedule": "schedule",
   "export": "export",
   "replay": "replay",
+  "ablate": "ablate",
 }
 
 

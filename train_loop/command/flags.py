@@ -24,6 +24,7 @@ from train_loop.command.recipes import expand_recipe
 from train_loop.command.settings import (
   DeviceSettings,
   EpochSettings,
+  LadderSettings,
   PredictSettings,
   RunSettings,
 )
@@ -37,6 +38,7 @@ Values = flags.FlagValues
 GROUPS: dict[str, type] = {
   "The run": RunSettings,
   "Prediction": PredictSettings,
+  "Ladders": LadderSettings,
   "Data": data.SourceOptions,
   "Images": data.Inputs,
   "Augmentation": data.Augmentation,
@@ -52,16 +54,21 @@ GROUPS: dict[str, type] = {
   "Devices and hosts": DeviceSettings,
 }
 
-# Flags that may differ between two starts of one run: they change no result
-# that is finite.
-# The table of labels, teacher and weights are compared by their content.
-FREE_FLAGS = (
+# Flags that are no part of a run, but say what one start does.
+OF_A_START = (
   "workdir",
-  "recipe",
   "mode",
   trust.ALLOW,
   "checkpoint",
   *(field.name for field in dataclasses.fields(PredictSettings)),
+  *(field.name for field in dataclasses.fields(LadderSettings)),
+)
+# Flags that may differ between two starts of one run: they change no result
+# that is finite.
+# The table of labels, teacher and weights are compared by their content.
+FREE_FLAGS = (
+  *OF_A_START,
+  "recipe",
   "data_dir",
   "labels",
   "teacher",
@@ -84,14 +91,6 @@ FREE_FLAGS = (
   "max_rollbacks",
   *(field.name for field in dataclasses.fields(DeviceSettings)),
 )
-# Flags that are no part of a run, but say what one start does.
-_OF_A_START = (
-  "workdir",
-  "mode",
-  trust.ALLOW,
-  "checkpoint",
-  *(field.name for field in dataclasses.fields(PredictSettings)),
-)
 # Flags that modes eval and predict may change: no training depends on them.
 EVAL_FLAGS = ("flip_tta", "eval_split")
 
@@ -108,7 +107,7 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 
 
 # How integers hold what the command line spells auto.
-AUTO = 0
+AUTO, AUTO_TEXT = 0, "auto"
 BATCH_SIZE = "global_batch_size"
 
 
@@ -117,7 +116,7 @@ class _AutoInteger(flags.IntegerParser):
 
   def parse(self, argument: Any) -> int:
     """Returns the integer, AUTO for auto."""
-    if argument == "auto":
+    if argument == AUTO_TEXT:
       return AUTO
     number = super().parse(argument)
     if isinstance(argument, str) and number < 1:
@@ -153,7 +152,7 @@ def _define(field: dataclasses.Field, values: Values) -> None:
   make: Callable[..., Any] = _MAKERS.get(kind, flags.DEFINE_list)
   if field.metadata.get("auto"):
     make = functools.partial(flags.DEFINE, _AutoInteger())
-    arguments[1] = default or "auto"
+    arguments[1] = default or AUTO_TEXT
   elif field.metadata.get("choices"):
     # No enum of absl's: `require` tells which choice was meant.
     arguments[2] += f" One of {', '.join(field.metadata['choices'])}."
@@ -276,6 +275,35 @@ def as_dict(values: Values) -> dict[str, Any]:
   return {name: values[name].value for name in sorted(names())}
 
 
+def spelled(name: str, value: Any) -> str:
+  """Returns the value of a flag as the command line spells it.
+
+  Args:
+    name: of the flag.
+    value: such as `values[name].value` is.
+
+  >>> spelled("steps_per_loop", 0), spelled("zero_gamma", False)
+  ('auto', 'false')
+  >>> spelled("boundary_epochs", ["3", "6"]), spelled("epochs", 90.0)
+  ('3,6', '90')
+  """
+  if isinstance(value, bool):
+    return str(value).lower()
+  if isinstance(value, (list, tuple)):
+    return ",".join(map(str, value))
+  if isinstance(value, str):
+    return value
+  if value == AUTO and field_of(name).metadata.get("auto"):
+    return AUTO_TEXT
+  return "" if value is None else str(value).removesuffix(".0")
+
+
+def field_of(name: str) -> dataclasses.Field:
+  """Returns the field that a flag is derived from."""
+  fields = (field for group in GROUPS.values() for field in fields_of(group))
+  return next(field for field in fields if field.name == name)
+
+
 def comparable(saved: Mapping[str, Any]) -> dict[str, Any]:
   """Returns the flags that a run may not change when it is continued.
 
@@ -319,7 +347,7 @@ def adopt(saved: Mapping[str, Any], values: Values) -> None:
   saved = completed(saved)
   for name in names():
     flag = values[name]
-    if name not in saved or name in _OF_A_START:
+    if name not in saved or name in OF_A_START:
       continue
     if flag.present and not (is_auto_batch_size(values) and name == BATCH_SIZE):
       continue

@@ -25,7 +25,9 @@ MODES = (
   "schedule",
   "export",
   "replay",
+  "ablate",
 )
+LADDER_ORDERS = ("cumulative", "leave_one_out")
 DISTRIBUTIONS = ("auto", "none", "mirrored", "multi_worker")
 # More epochs than anybody trains, and few enough to count their steps.
 MAX_EPOCHS = 1e6
@@ -58,7 +60,9 @@ class RunSettings:
     "each step to workdir as a table and a picture, without training; export: "
     "write the run's network to output_dir for programs that do not have "
     "train_loop; replay: take the step again at which the run in workdir "
-    "stopped, since its gradient was not finite, and name the layer.",
+    "stopped, since its gradient was not finite, and name the layer; ablate: "
+    "train a ladder of runs, each with one trick more, and say what each trick "
+    "is worth.",
   )
   checkpoint: str = setting(
     "latest",
@@ -145,6 +149,47 @@ class PredictSettings:
 
   def __post_init__(self) -> None:
     check(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class LadderSettings:
+  """What mode ablate compares. See experiments.md."""
+
+  ladder: str = setting(
+    "efficient",
+    help="What mode ablate adds to the other flags, rung by rung: efficient, "
+    "refinements or model_tweaks, the ladders of He et al. 2018; or flags with "
+    "their values, each a rung, as in label_smoothing=0.1,mixup_alpha=0.2, and "
+    "several in one rung with + between them.",
+  )
+  ladder_order: str = setting(
+    LADDER_ORDERS[0],
+    choices=LADDER_ORDERS,
+    help="cumulative: each rung keeps what the rungs before it added; "
+    "leave_one_out: all of them, and then all but one.",
+  )
+  seeds: tuple[str, ...] = setting(
+    ("0", "1", "2"),
+    help="The seeds with which mode ablate trains each rung.",
+  )
+
+  def __post_init__(self) -> None:
+    check(self)
+    _ = self.numbers  # Raises if one cannot be read.
+
+  @property
+  def numbers(self) -> tuple[int, ...]:
+    """The seeds, as numbers."""
+    try:
+      seeds = tuple(map(int, self.seeds))
+      if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError
+    except ValueError:
+      raise ConfigError(
+        "seeds must be different whole numbers >= 0 with commas between them, "
+        f"got {_joined(self.seeds)!r}"
+      ) from None
+    return seeds
 
 
 def _require_folder_name(name: str, path: str) -> None:

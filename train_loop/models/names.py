@@ -44,8 +44,28 @@ COMPACT_RESNETS: dict[str, tuple[int, int]] = {
 
 MODELS: tuple[str, ...] = (*RESNETS, *SMALL_RESNETS, *COMPACT_RESNETS)
 
-# The tweaks of He et al. 2018, figure 2. Each includes the one before it.
-MODEL_VARIANTS: tuple[str, ...] = ("b", "c", "d")
+# The network of 2015, and the tweaks of He et al. 2018, figure 2. Each includes
+# the one before it.
+MODEL_VARIANTS: tuple[str, ...] = ("a", "b", "c", "d")
+
+
+def distinct_variants(model: str) -> tuple[str, ...]:
+  """Returns the variants that are different networks, of each the first name.
+
+  Args:
+    model: its name, as `parts` takes it.
+
+  >>> distinct_variants("resnet50")
+  ('a', 'b', 'c', 'd')
+  >>> distinct_variants("resnet20")
+  ('a', 'd')
+  >>> distinct_variants("keras:MobileNet")
+  ('a',)
+  """
+  if model in RESNETS:  # Basic blocks have no stride that B could move.
+    return MODEL_VARIANTS if RESNETS[model] >= 50 else ("a", "c", "d")
+  return ("a", "d") if model in SMALL_RESNETS else ("a",)
+
 
 # Arguments of `build_model` and settings that networks from elsewhere lack.
 OURS_ONLY: tuple[str, ...] = ("model_variant", "stochastic_depth")

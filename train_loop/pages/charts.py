@@ -64,6 +64,49 @@ def reliability(bins: Sequence[dict[str, Any]]) -> bytes:
   return _png(figure)
 
 
+def ladder(rows: Sequence[Any], result: str) -> bytes:
+  """Returns a chart of a ladder: each rung's runs, and what it changed.
+
+  Args:
+    rows: of a ladder, from the first rung on; `name`, `scores` by seed, `mean`,
+      `difference`, `interval` and `paper` of each are drawn.
+    result: what the scores are, such as "top-1".
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(9.5, 1.6 + 0.45 * len(rows)), layout="constrained")
+  reached, changed = figure.subplots(1, 2, sharey=True, width_ratios=[1, 1])
+  for place, row in enumerate(rows):
+    scores = list(row.scores.values())
+    reached.plot(scores, [place] * len(scores), "o", color="C0", alpha=0.5)
+    if row.mean is not None:
+      reached.plot(row.mean, place, "|", color="C0", markersize=18, mew=2)
+    if row.difference is not None:
+      ends = row.interval or (row.difference, row.difference)
+      changed.plot(ends, [place, place], color="C0", linewidth=2)
+      changed.plot(row.difference, place, "o", color="C0")
+  columns = dict.fromkeys(column for row in rows for column in row.paper)
+  for color, column in enumerate(columns, start=1):
+    known = [
+      (row.paper[column], place)
+      for place, row in enumerate(rows)
+      if column in row.paper
+    ]
+    changed.plot(
+      *zip(*known), "D", color=f"C{color}", mfc="none", label=f"paper, {column}"
+    )
+  reached.set_yticks(range(len(rows)), [row.name for row in rows])
+  reached.set_ylim(len(rows) - 0.5, -0.5)
+  reached.set(xlabel=f"{result}, %")
+  changed.axvline(0.0, color="gray", linewidth=0.8)
+  changed.set(xlabel="change in points (line: 95 % interval)")
+  for axis in (reached, changed):
+    axis.grid(axis="x", alpha=0.3)
+  if columns:
+    figure.legend(loc="outside lower right", ncols=len(columns), fontsize=8)
+  return _png(figure)
+
+
 def _png(figure: Any) -> bytes:
   content = io.BytesIO()
   figure.savefig(content, format="png", dpi=110)
