@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from data.augmentation import Augmentation
 from data.errors import DataError
+from data.images.formats import Decoding
 from data.inputs import Inputs
 from data.names import DATASETS
 from data.sources.encoded import AnySource, EncodedSource
@@ -34,6 +35,7 @@ __all__ = [
   "AnySource",
   "Augmentation",
   "DataError",
+  "Decoding",
   "EncodedSource",
   "Inputs",
   "Source",

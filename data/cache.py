@@ -88,7 +88,7 @@ def cached(
   examples = _encoded(source)
   if not random_crops:
     what = f"{image_size} {eval_resize} {replace} {on_bad_image is not None}"
-    what += f" {source.exif_orientation}"
+    what += f" {source.decoding.exif_orientation} {source.decoding.jpeg_dct}"
     crops = reading.central_crops(
       source,
       image_size=image_size,

@@ -14,6 +14,7 @@ import tensorflow as tf
 from data import order
 from data.augmentation import Augmentation
 from data.images import decode, pillow_reader
+from data.images.formats import Decoding
 from data.reading import (
   Batch,
   OnBadImage,
@@ -201,14 +202,14 @@ def eval_dataset(
 
 
 def of_paths(
-  paths: Sequence[str], *, channels: int, exif_orientation: str
+  paths: Sequence[str], *, channels: int, decoding: Decoding
 ) -> EncodedSource:
   """Returns image files that have no labels as a source.
 
   Args:
     paths: of the files, at least one.
     channels: 1 or 3.
-    exif_orientation: "apply" or "ignore".
+    decoding: how they become pixels.
 
   Raises:
     DataError: there is no file, or channels is out of range.
@@ -219,7 +220,7 @@ def of_paths(
     class_names=("",),
     name="inputs",
     channels=channels,
-    exif_orientation=exif_orientation,
+    decoding=decoding,
   )
 
 

@@ -257,7 +257,7 @@ def whole(
 
   Args:
     contents: [] string, the encoded image.
-    source: whose number of channels and orientation count.
+    source: whose `channels` and `decoding` count.
     others: as of `decode.central_crop`.
 
   Returns:
@@ -266,7 +266,7 @@ def whole(
   return decode.decode(
     contents,
     source.channels,
-    exif_orientation=source.exif_orientation,
+    decoding=source.decoding,
     others=others,
   )
 
@@ -276,7 +276,7 @@ def readable(contents: tf.Tensor, source: EncodedSource) -> bytes:
 
   Args:
     contents: [] string, the encoded image.
-    source: whose number of channels and orientation count.
+    source: whose `channels` and `decoding` count.
 
   Returns:
     The image as it is; or, if graphs do not read it, its pixels as PNG.
@@ -305,7 +305,7 @@ def _make_load(
       "image_size": image_size,
       "channels": source.channels,
       "flipped": flipped,
-      "exif_orientation": source.exif_orientation,
+      "decoding": source.decoding,
       "others": others,
     }
     if crop is not None:

@@ -66,7 +66,7 @@ def decoded(contents: bytes, **options) -> np.ndarray:
 @pytest.mark.parametrize("value", ALL)
 def test_a_whole_image_is_pillows(kind, value):
   contents = encoded(kind, value)
-  as_stored = decoded(contents, exif_orientation="ignore")
+  as_stored = decoded(contents, decoding=data.Decoding("ignore"))
   if kind != "AVIF":  # Whose encoder stores it turned.
     assert as_stored.shape == (*SIZE, 3)
   with Image.open(io.BytesIO(contents)) as image:
@@ -116,7 +116,9 @@ def test_a_crop_is_cut_out_of_the_upright_image(size):
     contents = encoded("JPEG", value)
 
     def whole(ratio, contents=contents, value=value):
-      pixels = tf.io.decode_jpeg(contents, channels=3, ratio=ratio)
+      pixels = tf.io.decode_jpeg(
+        contents, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE"
+      )
       return turned(pixels.numpy(), value)
 
     is_flipped = value % 2 == 0
@@ -267,25 +269,27 @@ def test_the_flag_is_of_the_run_and_of_encoded_images(tmp_path):
   for value in ("apply", "ignore"):
     chosen = data.SourceOptions(**options, exif_orientation=value)
     for source in data.load(chosen):
-      assert source.exif_orientation == value
-      assert source.take([0]).exif_orientation == value
+      assert source.decoding.exif_orientation == value
+      assert source.take([0]).decoding.exif_orientation == value
   with pytest.raises(DataError, match="must be one of apply, ignore, got 'x'"):
     data.SourceOptions(**options, exif_orientation="x")
   with pytest.raises(DataError, match="must be left out for dataset=digits"):
     data.SourceOptions(dataset="digits", exif_orientation="ignore")
 
 
+@pytest.mark.parametrize("dataset", ["image_folder", "digits"])
 @pytest.mark.parametrize(
-  ("dataset", "value"), [("image_folder", "ignore"), ("digits", "apply")]
+  ("name", "older", "new"),
+  [("exif_orientation", "ignore", "apply"), ("jpeg_dct", "fast", "accurate")],
 )
-def test_a_run_of_an_older_build_goes_on_as_it_was(dataset, value):
+def test_a_run_of_an_older_build_goes_on_as_it_was(dataset, name, older, new):
   values = flags.parse("--workdir=x", f"--dataset={dataset}")
   saved = {**flags.as_dict(values)}
-  del saved["exif_orientation"]
+  del saved[name]
   continued = flags.parse("--workdir=x")
   flags.adopt(saved, continued)
-  assert continued.exif_orientation == value
-  assert flags.comparable(saved)["exif_orientation"] == value
-  new = {**saved, "exif_orientation": "apply"}
-  flags.adopt(new, continued)
-  assert continued.exif_orientation == "apply"
+  expected = older if dataset == "image_folder" else new
+  assert getattr(continued, name) == expected
+  assert flags.comparable(saved)[name] == expected
+  flags.adopt({**saved, name: new}, continued)
+  assert getattr(continued, name) == new

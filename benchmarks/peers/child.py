@@ -73,6 +73,7 @@ def _parser(
   add("--pad_crop", type=int, default=0, help="shift by up to this many pixels")
   add("--epochs", type=float, help="epochs; default: the recipe's")
   add("--exif_orientation", default="apply", help="apply or ignore")
+  add("--jpeg_dct", default="accurate", help="accurate or fast")
   add("--folder", help="of JPEG files by class, or of TFRecord files")
   add("--target", type=float, default=1.0, help="stop at this test accuracy")
   add("--seed", type=int, default=0, help="seed of weights and order")

@@ -27,7 +27,7 @@ from benchmarks import jpegs, machine_peak, operations
 from benchmarks import recipe as recipe_lib
 from benchmarks.cases import Case
 from benchmarks.peers import child, reading
-from data import Augmentation, pipeline
+from data import Augmentation, Decoding, pipeline
 from data.sources import image_folder, tfrecord
 from data.sources.encoded import EncodedSource
 from train_loop import config as config_lib
@@ -278,9 +278,8 @@ def input_alone(options: argparse.Namespace) -> child.Measure:
 def jpeg(options: argparse.Namespace) -> child.Measure:
   """Times JPEG files, cropped at random, resized to 224 and flipped."""
   source, _ = image_folder.load(options.folder, validation_fraction=0.1)
-  source = dataclasses.replace(
-    source, exif_orientation=options.exif_orientation
-  )
+  decoding = Decoding(options.exif_orientation, options.jpeg_dct)
+  source = dataclasses.replace(source, decoding=decoding)
   return _encoded_rate(source, options.seconds)
 
 

@@ -34,7 +34,7 @@ _REDUCTIONS = (2, 4, 8)
 # From [height, width] to [top, left, height, width], all int32.
 Box = Callable[[tf.Tensor], tf.Tensor]
 # Decodes what the graph's operations do not, as `pillow_reader.read`.
-Others = Callable[[tf.Tensor, int, str], tf.Tensor]
+Others = Callable[[tf.Tensor, int, formats.Decoding], tf.Tensor]
 
 
 def crop_draws(
@@ -80,7 +80,7 @@ def random_resized_crop(
   image_size: int,
   channels: int,
   flipped: tf.Tensor | None = None,
-  exif_orientation: str = formats.APPLY,
+  decoding: formats.Decoding = formats.DEFAULT,
   others: Others | None = None,
 ) -> tf.Tensor:
   """Cuts a random part out of the image, and resizes it to a square.
@@ -94,8 +94,7 @@ def random_resized_crop(
     image_size: height and width of the result.
     channels: 1 or 3.
     flipped: [] bool, whether to flip it from left to right; None does not.
-    exif_orientation: "apply" turns the image upright before it is cut; "ignore"
-      takes it as it is stored.
+    decoding: how it becomes pixels.
     others: what decodes an image of another format; None refuses it.
 
   Returns:
@@ -108,7 +107,7 @@ def random_resized_crop(
   def box(size: tf.Tensor) -> tf.Tensor:
     return random_box(size, draws)
 
-  crop = _cropped(contents, box, image_size, channels, exif_orientation, others)
+  crop = _cropped(contents, box, image_size, channels, decoding, others)
   return _sampled_and_flipped(crop, image_size, flipped)
 
 
@@ -119,7 +118,7 @@ def central_crop(
   channels: int,
   eval_resize: int = 0,
   flipped: tf.Tensor | None = None,
-  exif_orientation: str = formats.APPLY,
+  decoding: formats.Decoding = formats.DEFAULT,
   others: Others | None = None,
 ) -> tf.Tensor:
   """Cuts the middle out of the image, as evaluation sees it.
@@ -136,8 +135,7 @@ def central_crop(
     eval_resize: as above, at least image_size; 0 is image_size, which gives
       the largest central square.
     flipped: [] bool, whether to flip it from left to right; None does not.
-    exif_orientation: "apply" turns the image upright before it is cut; "ignore"
-      takes it as it is stored.
+    decoding: how it becomes pixels.
     others: what decodes an image of another format; None refuses it.
 
   Returns:
@@ -146,7 +144,7 @@ def central_crop(
   Reference: He et al. 2018, section 2.1 (shorter side 256, central 224).
   """
   box = _central_box(image_size, eval_resize)
-  crop = _cropped(contents, box, image_size, channels, exif_orientation, others)
+  crop = _cropped(contents, box, image_size, channels, decoding, others)
   return _sampled_and_flipped(crop, image_size, flipped)
 
 
@@ -193,7 +191,7 @@ def decode(
   contents: tf.Tensor,
   channels: int,
   *,
-  exif_orientation: str = formats.APPLY,
+  decoding: formats.Decoding = formats.DEFAULT,
   others: Others | None = None,
 ) -> tf.Tensor:
   """Decodes the whole image.
@@ -202,8 +200,8 @@ def decode(
     contents: [] string, a JPEG, PNG, BMP, an image that `netpbm.encode` wrote,
       or one that `others` takes.
     channels: 1 or 3.
-    exif_orientation: as of `random_resized_crop`.
-    others: likewise.
+    decoding: likewise.
+    others: what decodes an image of another format; None refuses it.
 
   Returns:
     [height, width, channels] uint8.
@@ -223,16 +221,16 @@ def decode(
       return _of_jpeg(
         shape,
         channels,
-        lambda channels: tf.io.decode_jpeg(contents, channels=channels),
+        lambda channels: tf.io.decode_jpeg(
+          contents, channels=channels, dct_method=decoding.dct_method
+        ),
       )
 
   def of_files() -> tf.Tensor:
-    turn, transparent = _look(contents, exif_orientation)
+    turn, transparent = _look(contents, decoding.exif_orientation)
 
     def of_others() -> tf.Tensor:
-      return _decode_other(
-        contents, channels, transparent, exif_orientation, others
-      )
+      return _decode_other(contents, channels, transparent, decoding, others)
 
     image = tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_others)
     return orientation.turned(image, turn)
@@ -311,7 +309,7 @@ def _decode_other(
   contents: tf.Tensor,
   channels: int,
   transparent: tf.Tensor,
-  exif_orientation: str,
+  decoding: formats.Decoding,
   others: Others | None,
 ) -> tf.Tensor:
   """Decodes a PNG, a BMP, as they are stored; or what `others` takes."""
@@ -323,7 +321,7 @@ def _decode_other(
       return tf.zeros([1, 1, channels], tf.uint8)
 
   def of_others() -> tf.Tensor:
-    return others(contents, channels, exif_orientation) if others else refused()
+    return others(contents, channels, decoding) if others else refused()
 
   return tf.cond(
     lossless.is_png(contents),
@@ -381,13 +379,13 @@ def _cropped(
   box: Box,
   image_size: int,
   channels: int,
-  exif_orientation: str,
+  decoding: formats.Decoding,
   others: Others | None,
 ) -> tf.Tensor:
   """Cuts the box out of the upright image, and reduces it."""
 
   def of_upright_jpeg() -> tf.Tensor:
-    return _crop_of_jpeg(contents, box, image_size, channels)
+    return _crop_of_jpeg(contents, box, image_size, channels, decoding)
 
   def of_pixels() -> tf.Tensor:
     window = box(netpbm.shape(contents)[:2])
@@ -395,15 +393,13 @@ def _cropped(
     return _reduced(window, image_size, lambda ratio: _mean(crop, ratio))
 
   def of_files() -> tf.Tensor:
-    turn, transparent = _look(contents, exif_orientation)
+    turn, transparent = _look(contents, decoding.exif_orientation)
 
     def of_jpeg() -> tf.Tensor:
-      return _crop_of_jpeg(contents, box, image_size, channels, turn)
+      return _crop_of_jpeg(contents, box, image_size, channels, decoding, turn)
 
     def of_others() -> tf.Tensor:
-      image = _decode_other(
-        contents, channels, transparent, exif_orientation, others
-      )
+      image = _decode_other(contents, channels, transparent, decoding, others)
       size = tf.shape(image)[:2]
       window = box(orientation.oriented_size(size, turn))
       stored = orientation.stored_window(window, size, turn)
@@ -418,7 +414,7 @@ def _cropped(
   # Most JPEGs are told by one look.
   is_upright_jpeg = (
     tf.io.is_jpeg
-    if exif_orientation == formats.IGNORE
+    if decoding.exif_orientation == formats.IGNORE
     else orientation.is_upright_jpeg
   )
   crop = tf.cond(
@@ -436,6 +432,7 @@ def _crop_of_jpeg(
   box: Box,
   image_size: int,
   channels: int,
+  decoding: formats.Decoding,
   turn: tf.Tensor | None = None,
 ) -> tf.Tensor:
   """Cuts the box out of a JPEG; decodes no more than the box.
@@ -445,6 +442,7 @@ def _crop_of_jpeg(
     box: of the upright image.
     image_size: decides how far the crop is reduced.
     channels: 1 or 3.
+    decoding: of which `turn` follows.
     turn: the EXIF orientation; None is upright, in fewer operations.
   """
   shape = tf.io.extract_jpeg_shape(contents)
@@ -455,7 +453,11 @@ def _crop_of_jpeg(
       shape,
       channels,
       lambda channels: tf.io.decode_and_crop_jpeg(
-        contents, window, channels=channels, ratio=ratio
+        contents,
+        window,
+        channels=channels,
+        ratio=ratio,
+        dct_method=decoding.dct_method,
       ),
     )
 

@@ -48,14 +48,14 @@ _BACK = {
 
 
 def read(
-  contents: tf.Tensor, channels: int, exif_orientation: str
+  contents: tf.Tensor, channels: int, decoding: formats.Decoding
 ) -> tf.Tensor:
   """Decodes an image, in a graph too.
 
   Args:
     contents: [] string, the encoded image.
     channels: 1 or 3.
-    exif_orientation: "apply" or "ignore".
+    decoding: whether it is turned upright.
 
   Returns:
     [height, width, channels] uint8.
@@ -63,14 +63,14 @@ def read(
   Raises:
     tf.errors.InvalidArgumentError: it cannot be decoded, or declares too much.
   """
-  return _call(_pixels, contents, channels, exif_orientation)
+  return _call(_pixels, contents, channels, decoding)
 
 
 def read_for_training(
-  contents: tf.Tensor, channels: int, exif_orientation: str
+  contents: tf.Tensor, channels: int, decoding: formats.Decoding
 ) -> tf.Tensor:
   """As `read`; says once that there is a faster way."""
-  return _call(_told_pixels, contents, channels, exif_orientation)
+  return _call(_told_pixels, contents, channels, decoding)
 
 
 def stored(contents: bytes) -> tuple[int, int]:
@@ -90,9 +90,9 @@ def _call(
   function: Callable[..., Any],
   contents: tf.Tensor,
   channels: int,
-  exif_orientation: str,
+  decoding: formats.Decoding,
 ) -> tf.Tensor:
-  turn = exif_orientation == formats.APPLY
+  turn = decoding.exif_orientation == formats.APPLY
   if tf.executing_eagerly():
     try:
       return tf.constant(function(contents.numpy(), channels, turn))

@@ -18,7 +18,7 @@ from typing import Union
 import numpy as np
 
 from data.errors import DataError
-from data.images.formats import APPLY
+from data.images.formats import DEFAULT, Decoding
 from data.sources import mapped
 from data.sources.source import (
   LabelledImages,
@@ -204,8 +204,7 @@ class EncodedSource(LabelledImages):
     class_names: one name per class.
     name: the data set's name, for messages and the run card.
     channels: 1 (gray) or 3 (red, green, blue), whatever the files hold.
-    exif_orientation: "apply" turns images upright; "ignore" takes them as they
-      are stored.
+    decoding: how they become pixels.
     content: a hash that identifies the images, by their names and sizes.
     num_bytes: the size of all encoded images, as far as it is known.
     place_and_time: a hash of where the files lie and when they changed, for a
@@ -221,7 +220,7 @@ class EncodedSource(LabelledImages):
   class_names: tuple[str, ...]
   name: str
   channels: int = 3
-  exif_orientation: str = APPLY
+  decoding: Decoding = DEFAULT
   content: str = ""
   num_bytes: int = 0
   place_and_time: str = ""

@@ -10,14 +10,22 @@ from typing import Any
 
 from data.errors import DataError
 from data.fields import check, setting
-from data.images.formats import APPLY, EXIF_ORIENTATIONS, IGNORE
+from data.images.formats import (
+  ACCURATE,
+  APPLY,
+  EXIF_ORIENTATIONS,
+  FAST,
+  IGNORE,
+  JPEG_DCTS,
+  Decoding,
+)
 from data.names import DATASETS, EVAL_SPLITS, TASKS
 from data.sources.encoded import AnySource, EncodedSource
 
 # The options that each data set uses; the others must be left out.
 _FILES = (
   *("data_dir", "validation_fraction", "eval_split"),
-  *("image_channels", "exif_orientation"),
+  *("image_channels", "exif_orientation", "jpeg_dct"),
 )
 _USED = {
   "fashion_mnist": ("data_dir",),
@@ -93,6 +101,13 @@ class SourceOptions:
     "wrote into them; or ignore it.",
     choices=EXIF_ORIENTATIONS,
   )
+  jpeg_dct: str = setting(
+    ACCURATE,
+    "How the cosine transform of a JPEG is undone: accurate, with the colours "
+    "that Pillow gives; or fast, TensorFlow's default, as runs of older builds "
+    "were trained.",
+    choices=JPEG_DCTS,
+  )
 
   def __post_init__(self) -> None:
     check(self)
@@ -109,6 +124,11 @@ class SourceOptions:
           f" use it, got {value!r}"
         )
 
+  @property
+  def decoding(self) -> Decoding:
+    """How encoded images become pixels."""
+    return Decoding(self.exif_orientation, self.jpeg_dct)
+
 
 def of_older_builds(dataset: str) -> dict[str, Any]:
   """Returns what runs did for which there was no setting yet.
@@ -120,7 +140,8 @@ def of_older_builds(dataset: str) -> dict[str, Any]:
     Values of `SourceOptions` by name, other than the defaults.
   """
   used = _USED.get(dataset.partition(":")[0], ())
-  return {"exif_orientation": IGNORE} if "exif_orientation" in used else {}
+  older = {"exif_orientation": IGNORE, "jpeg_dct": FAST}
+  return {name: value for name, value in older.items() if name in used}
 
 
 def load(
@@ -140,15 +161,14 @@ def load(
     DataError: the data are missing, damaged or of the wrong kind.
   """
   train, test = _load(options, class_names)
-  return _oriented(train, options), _oriented(test, options)
+  return _decoded(train, options), _decoded(test, options)
 
 
-def _oriented(source: AnySource, options: SourceOptions) -> AnySource:
-  """Returns the source with the EXIF orientation applied or not, as asked."""
+def _decoded(source: AnySource, options: SourceOptions) -> AnySource:
+  """Returns the source, if it is encoded, to be decoded as asked."""
   if not isinstance(source, EncodedSource):
     return source
-  orientation = options.exif_orientation
-  return dataclasses.replace(source, exif_orientation=orientation)
+  return dataclasses.replace(source, decoding=options.decoding)
 
 
 def _load(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
+import data
 from train_loop.command import flags, trust
 from train_loop.config import CHECKPOINTS
 from train_loop.fields import ConfigError
@@ -68,9 +69,9 @@ class TrainedModel:
     return int(self.flags["eval_resize"])
 
   @property
-  def exif_orientation(self) -> str:
-    """Whether the run turned images upright, as `decode.central_crop` says."""
-    return str(self.flags["exif_orientation"])
+  def decoding(self) -> data.Decoding:
+    """How the run's encoded images became pixels."""
+    return data.Decoding(self.flags["exif_orientation"], self.flags["jpeg_dct"])
 
   @property
   def flip_tta(self) -> bool:

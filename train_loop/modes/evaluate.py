@@ -104,7 +104,8 @@ def _validation(
 
 def _whole(values: flags.Values) -> data.AnySource:
   """Returns all images of the folder data_dir."""
+  options = flags.group(data.SourceOptions, values)
   source = image_folder.load_whole(
     values.data_dir, channels=values.image_channels
   )
-  return dataclasses.replace(source, exif_orientation=values.exif_orientation)
+  return dataclasses.replace(source, decoding=options.decoding)

@@ -138,7 +138,7 @@ def _classifier(values: flags.Values) -> Classifier:
       crop_encoded = functools.partial(
         decode.central_crop,
         channels=channels,
-        exif_orientation=trained.exif_orientation,
+        decoding=trained.decoding,
         **size,
       )
   return Classifier(
@@ -160,13 +160,13 @@ class _Examples:
     crops: [images, *image_shape] uint8.
     contents: the encoded images; None of arrays.
     labels: [images] int32; None of noise, and of several labels an image.
-    exif_orientation: as of the encoded images' source.
+    decoding: of the encoded images; None of arrays.
   """
 
   crops: np.ndarray
   contents: list[bytes] | None = None
   labels: np.ndarray | None = None
-  exif_orientation: str = "apply"
+  decoding: data.Decoding | None = None
 
 
 def _examples(
@@ -201,9 +201,7 @@ def _examples(
     )
   contents, crops = zip(*loaded.values())
   labels = None if source.multi_label else source.labels[[*loaded]]
-  return _Examples(
-    np.stack(crops), list(contents), labels, source.exif_orientation
-  )
+  return _Examples(np.stack(crops), list(contents), labels, source.decoding)
 
 
 def _questions(
@@ -286,6 +284,7 @@ def _by_size(
     return
   from data.images import decode
 
+  assert examples.decoding is not None  # Since they are encoded.
   batches: dict[tuple[int, ...], list[int]] = {}
   images: dict[int, np.ndarray] = {}
   total = 0
@@ -293,7 +292,7 @@ def _by_size(
     image = decode.decode(
       contents,
       classifier.image_shape[-1],
-      exif_orientation=examples.exif_orientation,
+      decoding=examples.decoding,
     ).numpy()
     total += image.nbytes
     if total > _MAX_BYTES and images:

@@ -227,7 +227,7 @@ def answer(
   source = pipeline.of_paths(
     [image.path for image in images],
     channels=channels,
-    exif_orientation=trained.exif_orientation,
+    decoding=trained.decoding,
   )
   files = [number for number, image in enumerate(images) if not image.error]
 
