@@ -148,8 +148,9 @@ class Runs:
       print(line, flush=True)
     live = ladder_report.Live()
     left = [place for place in self.order() if place not in self.cards]
-    if len(left) < len(self.ladder.rungs) * len(self.seeds):
-      print(f"{len(self.cards)} runs were finished before", flush=True)
+    if self.cards:
+      runs = len(self.ladder.rungs) * len(self.seeds)
+      print(f"finished before: {len(self.cards)} of {runs} runs", flush=True)
     start = time.monotonic()
     for done, (number, seed) in enumerate(left, start=1):
       status = self._train(number, seed)
@@ -195,8 +196,8 @@ class Runs:
       status = child.run([*words, f"--workdir={folder}"], log)
     except signals.Interrupted as stop:
       terminal.say(
-        f"{stop}: {self.workdir} has {len(self.cards)} finished runs; the same "
-        "command goes on"
+        f"{stop}, with {len(self.cards)} runs of {self.workdir} finished: the "
+        "same command goes on"
       )
       return 128 + stop.signum
     if status == DIVERGED:  # Without one trick a rate may be too large.
