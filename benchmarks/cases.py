@@ -65,6 +65,15 @@ CASES: dict[str, Case] = {
     batch_size=16,
     steps=2,
   ),
+  # The paper's network, on a GPU that it fills.
+  "resnet50_d": Case(
+    network="resnet50",
+    model_variant="d",
+    image_shape=(224, 224, 3),
+    num_classes=1000,
+    batch_size=256,
+    steps=2,
+  ),
   # Those that the paper names besides ResNet-50, as Keras builds them.
   **{
     name: Case(

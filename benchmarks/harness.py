@@ -493,6 +493,23 @@ class Report:
     }
     print(f"{benchmark} on {machine['summary']}", flush=True)
 
+  def kept(self) -> list[str]:
+    """Takes over the sections of an earlier start that was cut.
+
+    Returns:
+      Their names; none, unless the file is of the same program, arguments,
+      commit and machine.
+    """
+    try:
+      text = pathlib.Path(self._json or "").read_text(encoding="utf-8")
+    except OSError:
+      return []
+    earlier = parse_record(text) or {}
+    if _identity(earlier) != _identity(self._content):
+      return []
+    self._content["sections"] = earlier["sections"]
+    return list(earlier["sections"])
+
   def section(
     self,
     name: str,
@@ -519,6 +536,14 @@ class Report:
 
   def _write(self) -> None:
     write_json(self._json, self._content)
+
+
+def _identity(content: Record) -> list[Any]:
+  """Returns what must be equal of two reports that are put together."""
+  machine = content.get("machine", {})
+  names = ("name", "versions")
+  own = [content.get(name) for name in ("command", "commit")]
+  return [*own, *(machine.get(name) for name in names)]
 
 
 def commit() -> str:

@@ -133,6 +133,24 @@ def torch_peak(precision: str = "float32") -> float:
   return best_rate(lambda: (left @ right)[0, 0].item())
 
 
+def tensorflow_gpu_bytes() -> int | None:
+  """Returns the most that TensorFlow has allocated on the GPU, if any."""
+  import tensorflow as tf
+
+  if not tf.config.list_logical_devices("GPU"):
+    return None
+  return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
+def torch_gpu_bytes() -> int | None:
+  """Returns the most that PyTorch has allocated on the GPU, if any."""
+  import torch
+
+  if not torch.cuda.is_available():
+    return None
+  return int(torch.cuda.max_memory_allocated())
+
+
 def describe() -> dict[str, Any]:
   """Describes the machine and the installed packages, ready for JSON.
 

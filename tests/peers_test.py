@@ -21,7 +21,7 @@ from benchmarks.cases import CASES
 from benchmarks.peers import child, keras_networks, ours
 from tricks.muon import muon_update
 
-COMPARED = ("resnet20", "resnet50", "fashion_mnist")
+COMPARED = ("resnet20", "resnet50", "resnet50_d", "fashion_mnist")
 # Multiply-accumulates of a forward pass over one image, in millions.
 PUBLISHED_MACS = {
   # torchvision's documentation: 4.09 GFLOPS, by which it means these.
@@ -257,6 +257,7 @@ def test_a_step_rate_is_held_against_the_peak(monkeypatch):
     macs=10_000_000,
     parameters=5,
     peak=lambda: 61.44e9,
+    gpu_bytes=lambda: None,
     seconds=1.0,
   )
   record = measure()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
+from benchmarks import machine_peak
 from benchmarks.cases import CASES, Case
 from benchmarks.flops import forward_macs, train_flops
 
@@ -57,6 +58,7 @@ def _parser(
     "--case", choices=CASES, default="resnet20", help="which network to train"
   )
   add("--batch_size", type=int, help="images per step; default: the case's")
+  add("--image_size", type=int, help="height and width; default: the case's")
   add("--steps", type=int, help="steps per epoch; default: the case's")
   add("--seconds", type=float, default=1.0, help="shortest time to measure")
   add("--precision", default="float32", help="as train_loop's flag")
@@ -81,10 +83,15 @@ def _parser(
 
 
 def case_of(options: argparse.Namespace) -> Case:
-  """Returns the case named by --case, with --batch_size if it is given."""
+  """Returns the case named by --case, of other sizes if they are given."""
   case = CASES[options.case]
-  batch_size = options.batch_size or case.batch_size
-  return dataclasses.replace(case, batch_size=batch_size)
+  height, width, channels = case.image_shape
+  size = options.image_size
+  return dataclasses.replace(
+    case,
+    batch_size=options.batch_size or case.batch_size,
+    image_shape=(size or height, size or width, channels),
+  )
 
 
 def step_rate(
@@ -94,6 +101,7 @@ def step_rate(
   macs: int,
   parameters: int,
   peak: Callable[[], float],
+  gpu_bytes: Callable[[], int | None],
   seconds: float,
 ) -> Measure:
   """Returns a function that measures the speed of a training step.
@@ -104,6 +112,7 @@ def step_rate(
     macs: multiply-accumulates of a forward pass over one image.
     parameters: the number of the network's parameters.
     peak: measures the machine's peak, in FLOP/s.
+    gpu_bytes: the most that was allocated on the GPU, or None without one.
     seconds: the shortest time to measure.
   """
   run(case.steps)  # Traces, compiles, and fills the caches.
@@ -121,6 +130,7 @@ def step_rate(
       "matmul_gflops": peak_flops / 1e9,
       "share_of_peak": flops / peak_flops,
       "peak_rss_bytes": peak_rss_bytes(),
+      "peak_gpu_bytes": gpu_bytes(),
       "parameters": parameters,
       "forward_macs": macs,
     }
@@ -143,6 +153,7 @@ def keras_step_rate(
     macs=forward_macs(model),
     parameters=model.count_params(),
     peak=peak,
+    gpu_bytes=machine_peak.tensorflow_gpu_bytes,
     seconds=seconds,
   )
 

@@ -11,6 +11,8 @@ the same network.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.cases import Case
@@ -21,7 +23,7 @@ def network(keras: Any, case: Case) -> Any:
 
   Args:
     keras: the module: `tf.keras` or `tf_keras`.
-    case: "resnet50" and "resnet20" in variant b, "resnet8".
+    case: "resnet50" in variants b and d, "resnet20" in variant b, "resnet8".
 
   Returns:
     A functional model of that Keras.
@@ -42,7 +44,11 @@ def network(keras: Any, case: Case) -> Any:
     [-mean / std for mean, std in zip(case.mean, case.std)],
     dtype="float32",
   )(pixels)
-  bodies = {"resnet8": resnet8, "resnet20": resnet20, "resnet50": resnet50}
+  bodies: dict[str, Callable[..., Any]] = {
+    "resnet8": resnet8,
+    "resnet20": resnet20,
+    "resnet50": functools.partial(resnet50, is_d=case.model_variant == "d"),
+  }
   features = bodies[case.network](layers, images)
   features = keras.layers.GlobalAveragePooling2D()(features)
   logits = keras.layers.Dense(case.num_classes, dtype="float32")(features)
@@ -111,16 +117,22 @@ def resnet20(layers: Layers, x: Any) -> Any:
   return x
 
 
-def resnet50(layers: Layers, x: Any) -> Any:
+def resnet50(layers: Layers, x: Any, *, is_d: bool) -> Any:
   """Four stages of bottleneck blocks; the stride is in the 3x3 convolution."""
-  x = layers.conv_bn(x, 64, 7, 2)
+  stem = ((32, 3, 2), (32, 3, 1), (64, 3, 1)) if is_d else ((64, 7, 2),)
+  for filters, size, strides in stem:
+    x = layers.conv_bn(x, filters, size, strides)
   x = layers.keras.layers.MaxPooling2D(3, 2, padding="same")(x)
   for stage, blocks in enumerate((3, 4, 6, 3)):
     filters = 64 * 2**stage
     for index in range(blocks):
       strides = 2 if stage and index == 0 else 1
       shortcut = x
-      if index == 0:
+      if index == 0 and is_d:
+        if strides > 1:
+          shortcut = layers.keras.layers.AveragePooling2D(2)(x)
+        shortcut = layers.conv_bn(shortcut, 4 * filters, 1, relu=False)
+      elif index == 0:
         shortcut = layers.conv_bn(x, 4 * filters, 1, strides, relu=False)
       x = layers.add_relu(layers.bottleneck(x, filters, strides), shortcut)
   return x

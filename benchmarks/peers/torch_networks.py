@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -14,10 +17,14 @@ def network(case: Case) -> nn.Module:
   """Builds the case's network, from raw pixels to logits.
 
   Args:
-    case: "resnet50" and "resnet20" in variant b, "resnet8".
+    case: "resnet50" in variants b and d, "resnet20" in variant b, "resnet8".
   """
   channels = case.image_shape[-1]
-  bodies = {"resnet8": resnet8, "resnet20": resnet20, "resnet50": resnet50}
+  bodies: dict[str, Callable[..., tuple[nn.Module, int]]] = {
+    "resnet8": resnet8,
+    "resnet20": resnet20,
+    "resnet50": functools.partial(resnet50, is_d=case.model_variant == "d"),
+  }
   body, features = bodies[case.network](channels)
   return nn.Sequential(
     Normalize(case.mean, case.std),
@@ -135,13 +142,15 @@ def resnet20(channels: int) -> tuple[nn.Module, int]:
   return nn.Sequential(*parts), inputs
 
 
-def resnet50(channels: int) -> tuple[nn.Module, int]:
+def resnet50(channels: int, *, is_d: bool) -> tuple[nn.Module, int]:
   """Four stages of bottleneck blocks; the stride is in the 3x3 convolution."""
-  parts: list[nn.Module] = [
-    conv_bn(channels, 64, 7, 2),
-    nn.MaxPool2d(3, 2, padding=1),
-  ]
-  inputs = 64
+  parts: list[nn.Module] = []
+  inputs = channels
+  stem = ((32, 3, 2), (32, 3, 1), (64, 3, 1)) if is_d else ((64, 7, 2),)
+  for filters, size, stride in stem:
+    parts.append(conv_bn(inputs, filters, size, stride))
+    inputs = filters
+  parts.append(nn.MaxPool2d(3, 2, padding=1))
   for stage, blocks in enumerate((3, 4, 6, 3)):
     filters = 64 * 2**stage
     for index in range(blocks):
@@ -152,7 +161,11 @@ def resnet50(channels: int) -> tuple[nn.Module, int]:
         conv_bn(filters, 4 * filters, 1, relu=False),
       )
       shortcut: nn.Module = nn.Identity()
-      if index == 0:
+      if index == 0 and is_d:
+        shortcut = conv_bn(inputs, 4 * filters, 1, relu=False)
+        if stride > 1:
+          shortcut = nn.Sequential(nn.AvgPool2d(2), shortcut)
+      elif index == 0:
         shortcut = conv_bn(inputs, 4 * filters, 1, stride, relu=False)
       parts.append(Block(branch, shortcut))
       inputs = 4 * filters

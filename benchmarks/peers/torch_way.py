@@ -195,6 +195,7 @@ def step(options: argparse.Namespace) -> child.Measure:
     macs=macs,
     parameters=count_variables(model),
     peak=lambda: machine_peak.torch_peak(options.precision),
+    gpu_bytes=machine_peak.torch_gpu_bytes,
     seconds=options.seconds,
   )
 
