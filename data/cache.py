@@ -68,11 +68,9 @@ def cached(
   """
   if isinstance(source, Source) or cache == "none":
     return source
-  pixels = source.num_examples * image_size**2 * source.channels
-  need = source.num_bytes if random_crops else pixels
+  need = bytes_needed(source, image_size=image_size, random_crops=random_crops)
   free = psutil.virtual_memory().available
-  if cache == "auto":
-    cache = "memory" if need <= free * (1 - _SPARE) else "none"
+  cache = settled(cache, need, free)
   logging.info(
     "cache: %s, for %d %s images of %s: %.2f GB, %.2f GB of memory are free",
     *(cache, source.num_examples, "encoded" if random_crops else "decoded"),
@@ -107,6 +105,28 @@ def cached(
     held = Contents(contents, source.examples)
     return dataclasses.replace(source, examples=held)
   return _on_disk(source, examples, what)
+
+
+def bytes_needed(
+  source: EncodedSource, *, image_size: int, random_crops: bool
+) -> int:
+  """Returns the bytes of the images as a cache keeps them; see `cached`."""
+  if random_crops:
+    return source.num_bytes
+  return source.num_examples * image_size**2 * source.channels
+
+
+def settled(cache: str, need: int, free: int) -> str:
+  """Returns what a choice of `names.CACHES` comes to, which is not auto.
+
+  Args:
+    cache: the choice.
+    need: as of `bytes_needed`.
+    free: bytes of memory.
+  """
+  if cache != "auto":
+    return cache
+  return "memory" if need <= free * (1 - _SPARE) else "none"
 
 
 def _encoded(source: EncodedSource) -> Iterator[tuple[bytes, int]]:

@@ -151,10 +151,12 @@ class Inputs:
       from data import service
 
       service.require_answer(self.data_service)
-    cache = "none" if self.data_service and self.cache == "auto" else self.cache
     random_crops = self.augmentation.random_resized_crop
     source = self._cached(
-      self.train, cache, random_crops=random_crops, replace=True
+      self.train,
+      self._cache_of_training,
+      random_crops=random_crops,
+      replace=True,
     )
 
     @functools.lru_cache(maxsize=1)
@@ -167,6 +169,32 @@ class Inputs:
       )
 
     return stream
+
+  def caching(self, free: int) -> tuple[str, int] | None:
+    """Returns where the training images are kept, and the bytes they take.
+
+    Args:
+      free: bytes of memory.
+
+    Returns:
+      One of `names.CACHES` without auto, and the bytes that keeping them takes
+      or would take; None of arrays, which are in memory.
+    """
+    from data import cache as cache_lib
+
+    if not isinstance(self.train, EncodedSource):
+      return None
+    need = cache_lib.bytes_needed(
+      self.train,
+      image_size=self.image_size,
+      random_crops=self.augmentation.random_resized_crop,
+    )
+    return cache_lib.settled(self._cache_of_training, need, free), need
+
+  @property
+  def _cache_of_training(self) -> str:
+    # The workers of a service have not the memory of this process.
+    return "none" if self.data_service and self.cache == "auto" else self.cache
 
   def watched(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
     """Returns the context in which to train.

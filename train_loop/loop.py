@@ -20,7 +20,9 @@ from absl import logging
 import tricks
 from train_loop import (
   audit,
+  bottleneck,
   budget,
+  ceiling,
   compatibility,
   distribution,
   evaluation,
@@ -61,6 +63,7 @@ def train_and_evaluate(
   card: dict[str, Any] | None = None,
   should_stop: Callable[[], bool] = lambda: False,
   locked: bool = False,
+  facts: bottleneck.Facts = bottleneck.NO_FACTS,
 ) -> dict[str, Any]:
   """Trains `model` to the end of the run, or goes on from its checkpoint.
 
@@ -92,6 +95,7 @@ def train_and_evaluate(
     should_stop: asked between calls of run_steps; if it returns True, the state
       is saved and Stopped is raised.
     locked: whether the caller has the lock of workdir, `workdir.lock.held`.
+    facts: what may be changed if the input holds the run up.
 
   Returns:
     The last record of training and of evaluation, merged. If the run in
@@ -135,6 +139,7 @@ def train_and_evaluate(
       teacher=teacher,
       card=card,
       should_stop=should_stop,
+      facts=facts,
     )
 
 
@@ -181,6 +186,7 @@ def _restore_and_run(
   teacher: tf.keras.Model | None,
   card: dict[str, Any] | None,
   should_stop: Callable[[], bool],
+  facts: bottleneck.Facts,
 ) -> dict[str, Any]:
   """Does what `train_and_evaluate` does, once workdir is this process'."""
   saved = _saved_card(workdir, settings)  # Before the lock it may have changed.
@@ -254,11 +260,17 @@ def _restore_and_run(
       guard=nonfinite.Guard(state, config, saver, workdir),
       reporter=reporter,
       should_stop=should_stop,
+      watch=bottleneck.Stopwatch(
+        global_batch_size=config.loop.global_batch_size,
+        facts=bottleneck.with_settings(facts, config),
+      ),
     )
     with _leaving_workdir_free(workdir, saver):
       length = run.finish(evaluation_is_left=evaluation_is_left)
   card |= length.for_card()  # With a budget all hosts read the first's clock.
   if hosts.is_chief:
+    card["time"] = run.watch.for_card()
+    logging.info("%s", card["time"]["sentence"])
     final = {**metrics_file.last_records(workdir), **length.ending()}
     run_card.write(workdir, {**card, "final": final, "finished": True})
   hosts.wait()
@@ -316,6 +328,7 @@ class Run:
     guard: what is done about numbers that are not finite.
     reporter: where the records go.
     should_stop: asked between calls of run_steps, and batches of an evaluation.
+    watch: adds up what the time goes into.
   """
 
   state: TrainState
@@ -329,6 +342,7 @@ class Run:
   guard: nonfinite.Guard
   reporter: reporter_lib.Reporter
   should_stop: Callable[[], bool]
+  watch: bottleneck.Stopwatch
 
   def __post_init__(self) -> None:
     self.loop = self.config.loop
@@ -339,7 +353,7 @@ class Run:
       lambda: self.hosts.of_chief(time.perf_counter()),
     )
     # A trace for each size of the images.
-    self.run_steps: dict[int | None, Callable[[Any, tf.Tensor], None]] = {}
+    self.run_steps: dict[int | None, run_steps_lib.RunSteps] = {}
 
   def finish(self, *, evaluation_is_left: bool) -> budget.PlannedLength:
     """Trains from the state's step to the last; logs, evaluates, saves.
@@ -389,7 +403,9 @@ class Run:
   def _take_batches(self, step: int) -> None:
     # Kept to the end of the run's life: on several devices closing it waits for
     # TensorFlow's autotune thread, up to a minute, and results come first.
-    self._iterator = iter(distribution.distributed(self.batches_from(step)))
+    batches = self.batches_from(step)
+    self._batch_spec = batches.element_spec
+    self._iterator = iter(distribution.distributed(batches))
 
   def _call(self, step: int) -> bool:
     """Takes some steps; returns whether the step was traced for them."""
@@ -406,9 +422,17 @@ class Run:
       )
     first = step + self.guard.order_offset
     steps = range(first, first + count)
+    start = time.perf_counter()
     with self.pace.timed(count), input_failures(steps, self.config):
-      self.run_steps[size](self._iterator, tf.constant(scalar(count)))
+      waited = self.run_steps[size](self._iterator, tf.constant(scalar(count)))
       self._step()  # Waits for the device.
+    self.watch.called(
+      count,
+      time.perf_counter() - start,
+      waited=float(waited.numpy()),
+      traced=traced,
+      image_size=size,
+    )
     return traced
 
   def _report(self, step: int) -> None:
@@ -426,33 +450,60 @@ class Run:
 
   def _log(self, step: int) -> None:
     """Reports the means over the steps since the last report."""
-    figures = {**_read_window(self.state), **self.pace.read()}
-    self.reporter.train({**self._place(step), **figures})
+    with self.watch.spent_on("summaries"):
+      self.reporter.train(
+        {
+          **self._place(step),
+          **_read_window(self.state),
+          **self.pace.read(),
+          **self.watch.input_share(),
+        }
+      )
+    self._measure_ceiling(step)
+    news = self.watch.news()
+    if news:
+      logging.info("%s", news)
+
+  def _measure_ceiling(self, step: int) -> None:
+    """Times some steps on a constant batch, once it costs next to nothing."""
+    size = self.length.image_size_at(step - 1)
+    run_steps = self.run_steps.get(size)
+    alone = self.hosts.part.count == 1 and not self.loop.max_minutes
+    steps = ceiling.steps_worth_it(self.watch, self.state, size) if alone else 0
+    if run_steps and steps:
+      self.watch.ceilings[size] = ceiling.step_seconds(
+        self.state, run_steps, self._batch_spec, steps
+      )
 
   def _evaluate(self, step: int) -> None:
     """Evaluates, reports, and saves the state if it is the best so far."""
     assert self.evaluate is not None
     start = time.perf_counter()
     try:
-      with self.length.evaluating(), input_failures(range(0), self.config):
+      with (
+        self.watch.spent_on("evaluation"),
+        self.length.evaluating(),
+        input_failures(range(0), self.config),
+      ):
         results = self.evaluate(-1, self.should_stop)
     except evaluation.EvaluationStopped:
       self._stop(step)
     seconds = round(time.perf_counter() - start, 3)
-    self.reporter.evaluation(
-      {**self._place(step), **results, "eval_seconds": seconds}
-    )
+    with self.watch.spent_on("summaries"):
+      self.reporter.evaluation(
+        {**self._place(step), **results, "eval_seconds": seconds}
+      )
     best, result = self.state.best, results[self.config.loss.judged_by]
     # In float32, as it is kept: an equal result is no better.
     better = bool(np.float32(result) > best.numpy())
     budget.note_evaluation(self.state, better=better)
     if better:
       best.assign(scalar(result))
-      with self.length.saving():
+      with self.watch.spent_on("checkpoints"), self.length.saving():
         self.saver.save_best()
 
   def _save(self) -> None:
-    with self.length.saving():
+    with self.watch.spent_on("checkpoints"), self.length.saving():
       self.saver.save()
 
   def _stop(self, step: int) -> NoReturn:

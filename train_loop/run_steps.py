@@ -13,6 +13,9 @@ from train_loop.state import TrainState
 from train_loop.step import Batch, Schedule, assign_all, train_step
 from tricks.keras_compat import unconverted
 
+# From an iterator and a number of steps to the seconds that were waited.
+RunSteps = Callable[[Any, tf.Tensor], tf.Tensor]
+
 
 class OneTrace:
   """Refuses the second trace of a `tf.function`, and says what changed.
@@ -51,7 +54,7 @@ def make_run_steps(
   schedule: Schedule,
   teacher: tf.keras.Model | None = None,
   image_size: int | None = None,
-) -> Callable[[Any, tf.Tensor], None]:
+) -> RunSteps:
   """Returns `run_steps(iterator, num_steps)`: many steps in one graph call.
 
   Args:
@@ -63,7 +66,8 @@ def make_run_steps(
 
   Returns:
     A `tf.function` of an iterator over (distributed) global batches and of the
-    number of steps, a scalar integer tensor.
+    number of steps, a scalar integer tensor. It returns the seconds in which it
+    waited for batches, a float64 scalar; what that tells, `bottleneck` says.
   """
   strategy = tf.distribute.get_strategy()
   one_trace = OneTrace("run_steps")
@@ -95,12 +99,19 @@ def make_run_steps(
     replica_step = tf.function(replica_step, jit_compile=True)
 
   @tf.function
-  def run_steps(iterator: Any, num_steps: tf.Tensor) -> None:
+  def run_steps(iterator: Any, num_steps: tf.Tensor) -> tf.Tensor:
     one_trace(
       batch=iterator.element_spec,
       num_steps=tf.TensorSpec.from_tensor(num_steps),
     )
+    waited = tf.constant(0.0, tf.float64)
     for _ in tf.range(num_steps):
-      strategy.run(replica_step, args=(next(iterator),))
+      start = tf.timestamp()
+      with tf.control_dependencies([start]):
+        batch = next(iterator)
+      with tf.control_dependencies(tf.nest.flatten(batch, True)):
+        waited += tf.timestamp() - start
+      strategy.run(replica_step, args=(batch,))
+    return waited
 
   return run_steps

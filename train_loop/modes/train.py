@@ -14,6 +14,7 @@ from typing import Any
 from absl import logging
 
 import data
+from train_loop import bottleneck, machine
 from train_loop.command import (
   compose,
   flags,
@@ -203,6 +204,7 @@ def train(
   """
   from train_loop import loop
 
+  facts = _facts(values, parts)
   train_dataset = parts.inputs.train_dataset(shard)
   eval_dataset = None
   if values.mode != "train":
@@ -230,6 +232,7 @@ def train(
         },
         should_stop=should_stop,
         locked=shard[1] == 1,
+        facts=facts,
       )
   except Diverged as error:
     terminal.say(f"{error}{_replay(values, parts, error)}")
@@ -248,6 +251,24 @@ def train(
     _write_report(values, parts, final)
   print(f"{values.workdir} is finished: {terminal.summary(final)}")
   return 0
+
+
+def _facts(values: flags.Values, parts: compose.Parts) -> bottleneck.Facts:
+  """Returns what may be changed if something holds the run up."""
+  free = machine.available_memory()
+  cache, cache_bytes = parts.inputs.caching(free) or (None, None)
+  return bottleneck.Facts(
+    cache=cache,
+    cache_bytes=cache_bytes,
+    free_bytes=free,
+    random_crops=parts.inputs.augmentation.random_resized_crop,
+    input_threads=parts.inputs.input_threads,
+    cpus=machine.usable_cpus(),
+    own_data=True,
+    measured="auto" in (values.precision, values.jit_compile),
+    gpu=bool(machine.describe()["device"]["gpus"]),
+    measures_batch_size="batch_sizes" in parts.card,
+  )
 
 
 def _write_report(

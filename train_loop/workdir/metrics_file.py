@@ -21,7 +21,7 @@ from train_loop.workdir.writing import write_atomically, writing
 METRICS_FILE = "metrics.jsonl"
 DAMAGED_FILE = "metrics.jsonl.damaged"
 
-TIME_FIELDS = ("images_per_second", "eval_seconds")
+TIME_FIELDS = ("images_per_second", "input_share", "eval_seconds")
 
 
 class MetricsFile:
