@@ -38,6 +38,7 @@ from train_loop.failures import OutOfMemory, Stopped, input_failures
 from train_loop.scalars import scalar
 from train_loop.state import TrainState
 from train_loop.workdir import (
+  changes,
   checkpoint_files,
   checkpoints,
   lock,
@@ -64,6 +65,7 @@ def train_and_evaluate(
   should_stop: Callable[[], bool] = lambda: False,
   locked: bool = False,
   facts: bottleneck.Facts = bottleneck.NO_FACTS,
+  allow_changes: bool = False,
 ) -> dict[str, Any]:
   """Trains `model` to the end of the run, or goes on from its checkpoint.
 
@@ -91,11 +93,14 @@ def train_and_evaluate(
     workdir: the run's folder; made if it is missing.
     teacher: a model from images to logits, for distillation.
     card: fields of `run_card.json` besides those of the loop; the names of the
-      classes under `data.class_names` are shown in TensorBoard.
+      classes under `data.class_names` are shown in TensorBoard. What the caller
+      changed besides settings may be under `changed`, by name what was and is.
     should_stop: asked between calls of run_steps; if it returns True, the state
       is saved and Stopped is raised.
     locked: whether the caller has the lock of workdir, `workdir.lock.held`.
     facts: what may be changed if the input holds the run up.
+    allow_changes: go on with other settings than the run in workdir has, as far
+      as `workdir.changes` knows that it can; the card says which at what step.
 
   Returns:
     The last record of training and of evaluation, merged. If the run in
@@ -120,8 +125,8 @@ def train_and_evaluate(
   )
   budget.require_evaluations(config, eval_dataset is not None)
   settings = run_card.comparable_settings(config)
-  saved = _saved_card(workdir, settings)
-  if saved.get("finished"):
+  saved, changed = _saved_card(workdir, settings, allow_changes)
+  if changes.is_over(saved, changed):
     logging.info("the run in %s is finished: nothing to do", workdir)
     checkpoints.restore_model(model, workdir, averaged=False)
     return saved["final"]
@@ -140,6 +145,7 @@ def train_and_evaluate(
       card=card,
       should_stop=should_stop,
       facts=facts,
+      allow_changes=allow_changes,
     )
 
 
@@ -164,14 +170,21 @@ def _locked(
 
 
 def _saved_card(
-  workdir: str | os.PathLike[str], settings: dict[str, Any]
-) -> dict[str, Any]:
-  """Returns the card in workdir, empty if there is none; or refuses it."""
+  workdir: str | os.PathLike[str],
+  settings: dict[str, Any],
+  allow_changes: bool,
+) -> tuple[dict[str, Any], list[changes.Change]]:
+  """Returns the card in workdir, empty if there is none; or refuses it.
+
+  Also returns the settings that are others now, which are allowed.
+  """
   saved = run_card.read(workdir) or {}
-  if saved:
-    then = {**run_card.default_settings(), **saved["settings"]}
-    run_card.require_same(workdir, then, settings)
-  return saved
+  if not saved:
+    return {}, []
+  then = {**run_card.default_settings(), **saved["settings"]}
+  changed = changes.find(then, settings)
+  changes.require(workdir, changed, allow=allow_changes)
+  return saved, changed
 
 
 def _restore_and_run(
@@ -187,9 +200,11 @@ def _restore_and_run(
   card: dict[str, Any] | None,
   should_stop: Callable[[], bool],
   facts: bottleneck.Facts,
+  allow_changes: bool,
 ) -> dict[str, Any]:
   """Does what `train_and_evaluate` does, once workdir is this process'."""
-  saved = _saved_card(workdir, settings)  # Before the lock it may have changed.
+  # Before the lock it may have changed.
+  saved, changed = _saved_card(workdir, settings, allow_changes)
   state = TrainState(model, config)
   saver = checkpoints.Checkpoints(
     state,
@@ -214,6 +229,7 @@ def _restore_and_run(
     return batches_at(step + int(state.lost.order_offset.numpy()))
 
   card = {**saved, **(card or {}), "settings": settings, **machine.describe()}
+  changes.note(card, changed, step=start_step)
   card["run_key"] = saver.run_key
   card["parameter_count"] = int(model.count_params())
   picture = None

@@ -30,6 +30,7 @@ PROGRAMS = {
   "export": "export",
   "replay": "replay",
   "ablate": "ablate",
+  "compare": "compare",
 }
 
 

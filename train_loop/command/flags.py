@@ -22,6 +22,7 @@ from train_loop import config
 from train_loop.command import trust
 from train_loop.command.recipes import expand_recipe
 from train_loop.command.settings import (
+  CompareSettings,
   DeviceSettings,
   EpochSettings,
   LadderSettings,
@@ -39,6 +40,7 @@ GROUPS: dict[str, type] = {
   "The run": RunSettings,
   "Prediction": PredictSettings,
   "Ladders": LadderSettings,
+  "Comparison": CompareSettings,
   "Data": data.SourceOptions,
   "Images": data.Inputs,
   "Augmentation": data.Augmentation,
@@ -58,10 +60,12 @@ GROUPS: dict[str, type] = {
 OF_A_START = (
   "workdir",
   "mode",
+  "allow_changes",
   trust.ALLOW,
   "checkpoint",
   *(field.name for field in dataclasses.fields(PredictSettings)),
   *(field.name for field in dataclasses.fields(LadderSettings)),
+  *(field.name for field in dataclasses.fields(CompareSettings)),
 )
 # Flags that may differ between two starts of one run: they change no result
 # that is finite.
@@ -215,18 +219,25 @@ def parse_into(values: Values, argv: list[str]) -> list[str]:
   return rest[:1]
 
 
+# The modes that take what of the command line is no flag, and into which one.
+_BARE = {"predict": "inputs", "compare": "runs"}
+
+
 def _take_inputs(values: Values, arguments: list[str]) -> None:
-  """Adds what of the command line is no flag to the inputs of mode predict."""
-  if values.mode == "predict":
-    values["inputs"].value = [*values.inputs, *arguments]
+  """Adds what of the command line is no flag to that of its mode."""
+  taker = _BARE.get(values.mode)
+  if taker:
+    values[taker].value = (values[taker].value or []) + arguments
   elif arguments:
     raise ConfigError(
       f"flags must be given as --name=value, got {arguments[0]!r}"
     )
-  elif values.inputs:
-    raise ConfigError(
-      f"inputs must be left out for mode {values.mode}, got {values.inputs!r}"
-    )
+  for name in _BARE.values():
+    value = values[name].value
+    if value and name != taker:
+      raise ConfigError(
+        f"{name} must be left out for mode {values.mode}, got {value!r}"
+      )
 
 
 def _parsed(values: Values, argv: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from train_loop.command import devices, flags, settings
 from train_loop.command.flags import Values
@@ -361,7 +362,7 @@ def given(values: Values) -> dict[str, str]:
   """
   default = flags.parse()
   start = {
-    *("workdir", "mode", "recipe", "seed"),
+    *("workdir", "mode", "allow_changes", "recipe", "seed"),
     *(field.name for field in flags.fields_of(settings.LadderSettings)),
     *(field.name for field in flags.fields_of(settings.PredictSettings)),
   }
@@ -389,10 +390,11 @@ def parsed(asked: Flags) -> Values:
   return flags.parse(*as_words(asked))
 
 
-def result_flags(values: Values) -> dict[str, object]:
-  """Returns the flags on which a run's result depends, by name."""
-  asked = flags.as_dict(values)
-  return {
-    **flags.comparable(asked),
-    **{name: asked[name] for name in _BY_CONTENT},
-  }
+def result_flags(asked: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the flags on which a run's result depends, by name.
+
+  Args:
+    asked: all flags, or those of a run's card.
+  """
+  by_content = {name: asked.get(name) or "" for name in _BY_CONTENT}
+  return {**flags.comparable(asked), **by_content}

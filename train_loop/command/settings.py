@@ -26,6 +26,7 @@ MODES = (
   "export",
   "replay",
   "ablate",
+  "compare",
 )
 LADDER_ORDERS = ("cumulative", "leave_one_out")
 DISTRIBUTIONS = ("auto", "none", "mirrored", "multi_worker")
@@ -62,7 +63,15 @@ class RunSettings:
     "train_loop; replay: take the step again at which the run in workdir "
     "stopped, since its gradient was not finite, and name the layer; ablate: "
     "train a ladder of runs, each with one trick more, and say what each trick "
-    "is worth.",
+    "is worth; compare: how the runs differ that are named, by flags, curves, "
+    "results and mistakes.",
+  )
+  allow_changes: bool = setting(
+    False,
+    help="Go on with the run in workdir with other flags than it was begun "
+    "with, from the next step on, as far as that can be: the schedule, the "
+    "update, the loss, augmentation. The run card says which, and at what "
+    "step. See experiments.md.",
   )
   checkpoint: str = setting(
     "latest",
@@ -190,6 +199,21 @@ class LadderSettings:
         f"got {_joined(self.seeds)!r}"
       ) from None
     return seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareSettings:
+  """What mode compare compares. See experiments.md."""
+
+  runs: tuple[str, ...] = setting(
+    (),
+    help="The workdirs of the runs that mode compare compares, two or more. "
+    "They may be given behind the flags instead: train_loop --mode=compare "
+    "runs/a runs/b",
+  )
+
+  def __post_init__(self) -> None:
+    check(self)
 
 
 def _require_folder_name(name: str, path: str) -> None:

@@ -297,7 +297,7 @@ def _require_possible(values: flags.Values, ladder: ladders.Ladder) -> str:
     if sources is None:
       sources = planned.inputs.train, planned.inputs.validation
       _require_tricks(planned, ladder)
-    asked.append(ladders.result_flags(rung_values))
+    asked.append(ladders.result_flags(flags.as_dict(rung_values)))
     if rung.adds_to is not None and asked[-1] == asked[rung.adds_to]:
       raise ConfigError(
         f"ladder must change something with each rung: {rung.name} does not, "

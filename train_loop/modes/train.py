@@ -19,6 +19,7 @@ from train_loop.command import (
   compose,
   flags,
   reporting,
+  resume,
   signals,
   terminal,
   trained_model,
@@ -38,7 +39,7 @@ from train_loop.failures import (
 from train_loop.fields import ConfigError, refused
 from train_loop.models import names as model_names
 from train_loop.preflight import batch_sizes, trials
-from train_loop.workdir import checkpoint_files, lock, run_card
+from train_loop.workdir import changes, checkpoint_files, lock, run_card
 
 # Below this number of examples the defaults, which are ImageNet's, do badly.
 _SMALL_DATA = 50_000
@@ -67,8 +68,8 @@ def run(values: flags.Values) -> int:
     raise refused(
       "checkpoint", values.checkpoint, "latest in training without weights"
     )
-  card = _saved_card(values)
-  if card.get("finished"):
+  card, found = _saved_card(values)
+  if changes.is_over(card, found.changed):
     summary = terminal.summary(card["final"])
     print(f"{workdir} was finished before: {summary}")
     return 0
@@ -78,18 +79,22 @@ def run(values: flags.Values) -> int:
     return _plan_and_train(values)
 
 
-def _saved_card(values: flags.Values) -> dict[str, Any]:
-  """Returns the card in workdir, whose flags it takes over; or refuses it."""
+def _saved_card(
+  values: flags.Values,
+) -> tuple[dict[str, Any], resume.Difference]:
+  """Returns the card in workdir, whose flags it takes over; or refuses it.
+
+  Also returns the flags that are others now.
+  """
   card = run_card.read(values.workdir) or {}
-  if card:
-    adopt(values, card)
-  return card
+  return card, adopt(values, card) if card else resume.Difference()
 
 
 def _plan_and_train(values: flags.Values) -> int:
   """Does what `run` does, once workdir is this process'."""
   workdir = values.workdir
-  card = _saved_card(values)  # Before the lock it may have changed.
+  card, found = _saved_card(values)  # Before the lock it may have changed.
+  found.say(values)
   measures_size = flags.is_auto_batch_size(values)
   if measures_size:
     first = batch_sizes.first(values.accumulate_steps)
@@ -110,14 +115,22 @@ def _plan_and_train(values: flags.Values) -> int:
   if measures_size:
     planned, sizes_tried = compose.choose_batch_size(planned, chosen)
   parts = compose.build(planned, chosen, tried, sizes_tried)
+  changed = list(found.changed)
   if card:
-    require_same_data(workdir, card, parts.card)
+    changed += require_same_data(
+      workdir, card, parts.card, allow=values.allow_changes
+    )
     _require_same_weights(values, card, parts.card)
+  parts.card["changed"] = changes.as_values(changed)
   return train(values, parts, planned.devices.shard)
 
 
-def adopt(values: flags.Values, card: dict[str, Any]) -> None:
-  """Takes over the flags of the run in workdir, or refuses others."""
+def adopt(values: flags.Values, card: dict[str, Any]) -> resume.Difference:
+  """Takes over the flags of the run in workdir; returns which are others.
+
+  Raises:
+    ConfigError: one may not change, or not without allow_changes.
+  """
   if "flags" not in card:
     raise ConfigError(
       f"workdir must be new or hold a run of this command, got "
@@ -128,17 +141,26 @@ def adopt(values: flags.Values, card: dict[str, Any]) -> None:
     allow = trust.allows(values, model)
     model_names.require_allowed(model, values.workdir, allow)
   flags.adopt(card["flags"], values)
-  run_card.require_same(
-    values.workdir,
-    flags.comparable(card["flags"]),
-    flags.comparable(flags.as_dict(values)),
-  )
+  found = resume.difference(card["flags"], values)
+  try:
+    changes.require(values.workdir, found.changed, allow=values.allow_changes)
+  except ConfigError:
+    found.say(values)
+    raise
+  return found
 
 
 def require_same_data(
-  workdir: str, card: dict[str, Any], now: dict[str, Any]
-) -> None:
-  """Raises unless data and teacher are those that the run was started with."""
+  workdir: str,
+  card: dict[str, Any],
+  now: dict[str, Any],
+  *,
+  allow: bool = False,
+) -> list[changes.Change]:
+  """Raises unless data and teacher are those that the run was started with.
+
+  With allow the teacher may be another: it is returned as a change.
+  """
   then = card.get("data", {})
   # Cards of older builds have no hash of a sample of the files.
   known = {
@@ -147,13 +169,14 @@ def require_same_data(
     if name in then or not name.endswith("_sample_sha256")
   }
   run_card.require_same(workdir, then, known)
-  if "teacher_sha256" in card:  # Cards of older builds have the path alone.
-    names = ("teacher_sha256",)
-    run_card.require_same(
-      workdir,
-      {name: card[name] for name in names},
-      {name: now[name] for name in names},
-    )
+  if "teacher_sha256" not in card:  # Cards of older builds have the path alone.
+    return []
+  then, teacher = (
+    {"teacher_sha256": each["teacher_sha256"]} for each in (card, now)
+  )
+  changed = changes.find(then, teacher)
+  changes.require(workdir, changed, allow=allow)
+  return changed
 
 
 def _require_same_weights(
@@ -233,6 +256,7 @@ def train(
         should_stop=should_stop,
         locked=shard[1] == 1,
         facts=facts,
+        allow_changes=values.allow_changes,
       )
   except Diverged as error:
     terminal.say(f"{error}{_replay(values, parts, error)}")

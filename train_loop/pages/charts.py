@@ -107,6 +107,39 @@ def ladder(rows: Sequence[Any], result: str) -> bytes:
   return _png(figure)
 
 
+def curves(runs: Sequence[Any]) -> bytes:
+  """Returns charts of loss, result and learning rate over the epochs of runs.
+
+  Args:
+    runs: with `name`, `several`, `curve`, from the name of a figure to epochs
+      and values, and `rates`.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(12.0, 3.9), layout="constrained")
+  loss, result, rate = figure.subplots(1, 3)
+  judged = "eval_top1"
+  if any(run.several for run in runs):
+    judged = "eval_mean_average_precision"
+  for number, run in enumerate(runs):
+    color = f"C{number}"
+    loss.plot(*run.curve("loss"), "--", color=color, linewidth=1)
+    loss.plot(*run.curve("eval_loss"), "o-", color=color, markersize=3)
+    result.plot(*run.curve("top1"), "--", color=color, linewidth=1)
+    result.plot(*run.curve(judged), "o-", color=color, markersize=3)
+    rate.plot(*run.rates, color=color, label=run.name)
+  for axis, name in (
+    (loss, "loss"),
+    (result, judged.removeprefix("eval_").replace("_", " ")),
+    (rate, "learning rate"),
+  ):
+    axis.set(title=name, xlabel="epoch")
+    axis.grid(alpha=0.3)
+  figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+  figure.text(0.004, 0.004, "line: evaluation; dashed: training", fontsize=8)
+  return _png(figure)
+
+
 def _png(figure: Any) -> bytes:
   content = io.BytesIO()
   figure.savefig(content, format="png", dpi=110)

@@ -39,7 +39,6 @@ def of_one_label(
     most frequent mistakes; `mistakes`, the places of the most confident ones;
     `calibration`; and `auc`, if there are two classes.
   """
-  from scipy import stats
   from sklearn import metrics
 
   labels, logits = labels.astype(np.int64), logits.astype(np.float64)
@@ -48,13 +47,12 @@ def of_one_label(
   answers = logits.argmax(axis=1)
   right = answers == labels
   hits, count = int(right.sum()), len(labels)
-  interval = stats.binomtest(hits, count).proportion_ci(method="wilson")
   counts = np.bincount(labels, minlength=len(numbers))
   confusion = metrics.confusion_matrix(labels, answers, labels=numbers)
   report: dict[str, Any] = {
     "examples": count,
     "top1": hits / count,
-    "top1_interval": [float(interval.low), float(interval.high)],
+    "top1_interval": list(wilson(hits, count)),
     "loss": -float(_log_softmax(logits)[np.arange(count), labels].mean()),
     "balanced_accuracy": float(
       np.mean(np.diag(confusion)[counts > 0] / counts[counts > 0])
@@ -71,6 +69,19 @@ def of_one_label(
   if len(numbers) == 2 and counts.all():
     report["auc"] = float(metrics.roc_auc_score(labels, probabilities[:, 1]))
   return report
+
+
+def wilson(hits: int, count: int) -> tuple[float, float]:
+  """Returns Wilson's interval of 95 % of a share.
+
+  Args:
+    hits: how many of the examples are right.
+    count: of the examples, at least 1.
+  """
+  from scipy import stats
+
+  interval = stats.binomtest(hits, count).proportion_ci(method="wilson")
+  return float(interval.low), float(interval.high)
 
 
 def of_many_labels(

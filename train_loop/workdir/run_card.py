@@ -224,6 +224,8 @@ def require_same(
   workdir: str | os.PathLike[str],
   then: dict[str, Any],
   now: dict[str, Any],
+  *,
+  more: str = "",
 ) -> None:
   """Raises unless the settings of the run in `workdir` are those of now.
 
@@ -231,6 +233,7 @@ def require_same(
     workdir: named in the message.
     then: settings by name, as read from a card.
     now: settings by name, as JSON can hold them.
+    more: another remedy, which ends the message.
 
   Raises:
     ConfigError: names each setting that differs, with both values.
@@ -245,7 +248,7 @@ def require_same(
     values = "value" if len(changes) == 1 else "values"
     raise ConfigError(
       f"workdir {os.fspath(workdir)} holds a run with {'; '.join(changes)}: "
-      f"give the same {values} to continue it, or another workdir"
+      f"give the same {values} to continue it, or another workdir{more}"
     )
 
 
