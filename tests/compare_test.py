@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import math
 import re
@@ -134,6 +135,10 @@ def test_other_images_are_not_compared(source, runs):
   one, other = comparison.read([runs[0], third])
   assert "were evaluated on other images" in comparison.pair(one, other)
   rows = comparison.differences([one, other])
+  answered = one.predictions
+  others = dataclasses.replace(answered, label=(answered.label + 1) % 4)
+  relabelled = dataclasses.replace(one, predictions=others)
+  assert "on other images" in comparison.pair(one, relabelled)
   known = one.card["data"]["test_sha256"][:8]
   assert ["evaluated data (hash)", known, "other"] in rows
 
