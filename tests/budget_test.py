@@ -13,7 +13,14 @@ import pytest
 import tensorflow as tf
 
 from tests import tiny
-from train_loop import ConfigError, Stopped, budget, loop, train_and_evaluate
+from train_loop import (
+  ConfigError,
+  Stopped,
+  bottleneck,
+  budget,
+  loop,
+  train_and_evaluate,
+)
 from train_loop import run_steps as run_steps_lib
 from train_loop.distribution import Hosts
 from train_loop.schedule import make_schedule
@@ -75,6 +82,7 @@ class World:
       guard=types.SimpleNamespace(order_offset=0, went_back=lambda _: False),
       reporter=Bystander(),
       should_stop=should_stop,
+      watch=bottleneck.Stopwatch(global_batch_size=32),
     )
     return run.finish(evaluation_is_left=False)
 
@@ -95,6 +103,7 @@ class World:
         factor = self.by_size.get(image_size, 1.0)
         self.now += self.step_seconds(self.now) * factor
       state.step.assign_add(num_steps)
+      return tf.constant(0.0)
 
     return run_steps
 

@@ -35,7 +35,7 @@ def fail_at(monkeypatch, failing):
     def run_or_fail(*args):
       if next(calls) == failing:
         raise ERROR
-      run_steps(*args)
+      return run_steps(*args)
 
     return run_or_fail
 

@@ -419,9 +419,8 @@ class Run:
   def _take_batches(self, step: int) -> None:
     # Kept to the end of the run's life: on several devices closing it waits for
     # TensorFlow's autotune thread, up to a minute, and results come first.
-    batches = self.batches_from(step)
-    self._batch_spec = batches.element_spec
-    self._iterator = iter(distribution.distributed(batches))
+    self._batches = self.batches_from(step)
+    self._iterator = iter(distribution.distributed(self._batches))
 
   def _call(self, step: int) -> bool:
     """Takes some steps; returns whether the step was traced for them."""
@@ -488,7 +487,7 @@ class Run:
     steps = ceiling.steps_worth_it(self.watch, self.state, size) if alone else 0
     if run_steps and steps:
       self.watch.ceilings[size] = ceiling.step_seconds(
-        self.state, run_steps, self._batch_spec, steps
+        self.state, run_steps, self._batches.element_spec, steps
       )
 
   def _evaluate(self, step: int) -> None:
