@@ -39,9 +39,11 @@ def steps_worth_it(
   if seconds is None or image_size in watch.ceilings:
     return 0
   steps = max(2, math.ceil(_SECONDS / seconds))
+  left = _PART * watch.seconds - (steps + 1) * seconds
+  if left < 0.0:
+    return 0
   size = sum(v.shape.num_elements() * v.dtype.size for v in _variables(state))
-  cost = (steps + 1) * seconds + size / _BYTES_PER_SECOND
-  return steps if cost <= _PART * watch.seconds else 0
+  return steps if size <= left * _BYTES_PER_SECOND else 0
 
 
 def step_seconds(
