@@ -20,6 +20,7 @@ OTHERS = {
   **{"total_steps": 30, "schedule": "linear", "base_learning_rate": 0.8},
   **{"warmup_steps": 2, "hold_steps": 3, "warmup_learning_rate": 0.01},
   **{"boundary_steps": (9,), "decay_factor": 0.5, "polynomial_power": 3.0},
+  **{"decay_steps": 6, "decay_shape": "linear"},
   **{"momentum": 0.8, "nesterov": False, "weight_decay": 1e-3},
   **{"decay_kernels_only": False, "layer_decay": 0.9},
   **{"head_learning_rate_multiplier": 2.0, "clip_global_norm": 5.0},

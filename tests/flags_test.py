@@ -63,6 +63,7 @@ def test_every_field_is_a_flag_of_its_name_and_arrives():
     "warmup_steps": "warmup_epochs",
     "hold_steps": "hold_epochs",
     "boundary_steps": "boundary_epochs",
+    "decay_steps": "decay_epochs",
     "eval_every_steps": "eval_every_epochs",
   }
   for section in (
@@ -82,6 +83,7 @@ def test_every_field_is_a_flag_of_its_name_and_arrives():
     "schedule": "linear",
     "decay_factor": 0.2,
     "polynomial_power": 3.0,
+    "decay_shape": "cosine",
     "optimizer": "lars",
     "momentum": 0.8,
     "nesterov": False,

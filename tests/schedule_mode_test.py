@@ -13,6 +13,7 @@ import pytest
 
 from tests import modes, project
 from train_loop.command import compose, flags
+from train_loop.fields import ConfigError
 from train_loop.modes import schedule
 from train_loop.schedule import make_schedule
 
@@ -52,6 +53,26 @@ def test_the_table_is_what_the_run_follows(name, tmp_path):
   assert phases[-1] == name
   assert rates[warmup - 1] == rates.max() == rates[warmup]
   assert (tmp_path / schedule.PICTURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_stable_schedule_has_its_phases_in_the_table(tmp_path):
+  pytest.importorskip("sklearn")
+  arguments = (*ARGUMENTS[:-1], "--schedule=warmup_stable_decay")
+  values = flags.parse(*arguments, f"--workdir={tmp_path}")
+  config = compose.plan(values).config
+  total, decay = config.loop.total_steps, config.schedule.decay_steps
+  assert decay == round(0.2 * total)  # A fifth, unless decay_epochs is given.
+  assert schedule.phases(config) == {
+    "warmup": (0, config.schedule.warmup_steps),
+    "stable": (config.schedule.warmup_steps, total - decay),
+    "decay": (total - decay, total),
+  }
+  for flag, message in (
+    ("--hold_epochs=1", "hold_epochs must be 0 .* got 1"),
+    ("--decay_epochs=3.5", "warmup_epochs .* at most epochs: 4 epochs are"),
+  ):
+    with pytest.raises(ConfigError, match=message):
+      compose.plan(flags.parse(*arguments, flag))
 
 
 def test_it_imports_no_tensorflow_and_leaves_a_workdir_free(tmp_path):

@@ -14,6 +14,7 @@ from tests import modes
 from tricks import schedules
 
 keras_schedules = tf.keras.optimizers.schedules
+STABLE = "warmup_stable_decay"
 
 
 def rates(schedule, steps):
@@ -31,6 +32,8 @@ def reference_decay(name, u, span, peak):
     return 0.01 + (peak - 0.01) * (1 - done) ** 3
   if name == "exponential":
     return peak * 0.2 ** (u / span)
+  if name == STABLE:
+    return peak * (1 - math.sqrt(max(0.0, min((u - span) / 9 + 1, 1.0))))
   if name == "step":
     return peak * 0.2 ** sum(u >= boundary for boundary in (20, 30))
   return peak
@@ -45,6 +48,8 @@ def reference_decay(name, u, span, peak):
 def test_each_schedule_is_its_formula(
   name, peak, warmup_steps, initial, hold_steps
 ):
+  if name == STABLE:
+    hold_steps = 0
   total_steps, start = 50, warmup_steps + hold_steps
   schedule = schedules.make_schedule(
     name,
@@ -57,6 +62,7 @@ def test_each_schedule_is_its_formula(
     decay_factor=0.2,
     end_learning_rate=0.01,
     polynomial_power=3.0,
+    decay_steps=9,
   )
   steps = range(total_steps + 5)
   expected = []
@@ -162,6 +168,39 @@ def test_step_schedule_is_the_papers_baseline():
   np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_until_its_decay_a_stable_schedule_knows_no_end():
+  short, long = (
+    schedules.warmup_stable_decay(
+      0.3, total_steps=total, decay_steps=20, warmup_steps=5
+    )
+    for total in (60, 100)
+  )
+  np.testing.assert_array_equal(rates(short, range(41)), rates(long, range(41)))
+  assert short(41) < short(40) == long(80) == np.float32(0.3)
+  assert short(59) > 0 == short(60) == long(100)
+
+
+@pytest.mark.parametrize(
+  ("shape", "expected"),
+  [("sqrt", 0.15), ("linear", 0.225), ("cosine", 0.15 + 0.3 * 0.125**0.5)],
+)
+def test_each_shape_decays_by_its_formula(shape, expected):
+  schedule = schedules.warmup_stable_decay(
+    0.3, total_steps=40, decay_steps=16, decay_shape=shape
+  )
+  assert schedule(28) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_cosine_that_decays_from_the_warmup_on_is_the_papers():
+  ours = schedules.warmup_stable_decay(
+    0.3, total_steps=50, decay_steps=40, warmup_steps=10, decay_shape="cosine"
+  )
+  papers = schedules.warmup_hold_cosine(0.3, total_steps=50, warmup_steps=10)
+  np.testing.assert_array_equal(
+    rates(ours, range(55)), rates(papers, range(55))
+  )
+
+
 def test_join_starts_each_schedule_at_its_own_step_zero():
   parts = [lambda s, i=i: tf.cast(s, tf.float32) + 100.0 * i for i in range(3)]
   schedule = schedules.join(parts, [3, 5])
@@ -186,8 +225,9 @@ def test_modes_and_integer_types_agree(name, mode, dtype):
     peak_learning_rate=0.4,
     total_steps=40,
     warmup_steps=6,
-    hold_steps=3,
+    hold_steps=0 if name == STABLE else 3,
     boundary_steps=[20],
+    decay_steps=15,
   )
   steps = range(0, 45, 2)
   found = modes.run(
@@ -213,6 +253,19 @@ def make(**changes):
 @pytest.mark.parametrize(
   ("call", "message"),
   [
+    (lambda: make(name=STABLE), "decay_steps must be >= 1, got 0"),
+    (
+      lambda: make(name=STABLE, decay_steps=9, hold_steps=3),
+      "hold_steps must be 0 with warmup_stable_decay, got 3",
+    ),
+    (
+      lambda: make(name=STABLE, decay_steps=60, warmup_steps=41),
+      r"total_steps must be >= .* = 41 \+ 60, got 100",
+    ),
+    (
+      lambda: make(name=STABLE, decay_steps=9, decay_shape="sqrt2"),
+      "decay_shape must be one of sqrt, .* got 'sqrt2'",
+    ),
     (lambda: make(name="cosin"), "one of cosine, step, .*, got 'cosin'"),
     (lambda: make(peak_learning_rate=-1.0), "peak_learning_rate .* got -1.0"),
     (lambda: make(peak_learning_rate=math.nan), "peak_learning_rate .* nan"),
@@ -285,8 +338,9 @@ def test_numpy_in_gives_what_tensorflow_computes(name, mode):
     total_steps=60,
     warmup_steps=7,
     warmup_learning_rate=0.01,
-    hold_steps=5,
+    hold_steps=0 if name == STABLE else 5,
     boundary_steps=[30, 40],
+    decay_steps=15,
   )
   steps = np.arange(65)
   rates = schedules.learning_rates(schedule, 65)

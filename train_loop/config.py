@@ -21,7 +21,7 @@ from train_loop.fields import ConfigError, check, refused, setting
 from train_loop.models import keras_names
 from train_loop.models import names as model_names
 from train_loop.models.names import MODEL_VARIANTS, MODELS
-from tricks.names import OPTIMIZERS, PRECISIONS, SCHEDULES
+from tricks.names import DECAY_SHAPES, OPTIMIZERS, PRECISIONS, SCHEDULES
 
 __all__ = [
   "ADDONS_OPTIMIZERS",
@@ -223,6 +223,18 @@ class ScheduleConfig:
   polynomial_power: float = setting(
     2.0, low=0.0, open_low=True, help="The exponent of schedule polynomial."
   )
+  decay_steps: int = setting(
+    0,
+    low=0,
+    flag=False,
+    help="Steps of the decay at the end of schedule warmup_stable_decay, which "
+    "needs at least one; other schedules ignore them.",
+  )
+  decay_shape: str = setting(
+    DECAY_SHAPES[0],
+    choices=DECAY_SHAPES,
+    help="How schedule warmup_stable_decay falls: sqrt is 1 - √x.",
+  )
 
   def __post_init__(self) -> None:
     check(self)
@@ -233,6 +245,19 @@ class ScheduleConfig:
       "boundary_steps",
       boundaries,
       "positive and increasing, and given for schedule step",
+    )
+    stable = self.schedule == "warmup_stable_decay"
+    _require(
+      not (stable and self.hold_steps),
+      "hold_steps",
+      self.hold_steps,
+      "0 with schedule warmup_stable_decay, which stays at its peak anyway",
+    )
+    _require(
+      not stable or self.decay_steps > 0,
+      "decay_steps",
+      self.decay_steps,
+      "at least 1 with schedule warmup_stable_decay",
     )
 
 
@@ -682,6 +707,14 @@ class TrainConfig:
       ramp,
       f"below total_steps ({self.loop.total_steps})",
     )
+    if self.schedule.schedule == "warmup_stable_decay":
+      ends = self.schedule.warmup_steps + self.schedule.decay_steps
+      _require(
+        ends <= self.loop.total_steps,
+        "warmup_steps + decay_steps",
+        ends,
+        f"at most total_steps ({self.loop.total_steps})",
+      )
     boundaries = self.schedule.boundary_steps
     _require(
       self.schedule.schedule != "step" or boundaries[0] > ramp,

@@ -29,4 +29,6 @@ def make_schedule(config: config_lib.TrainConfig) -> tricks.Schedule:
     boundary_steps=config.schedule.boundary_steps,
     decay_factor=config.schedule.decay_factor,
     polynomial_power=config.schedule.polynomial_power,
+    decay_steps=config.schedule.decay_steps,
+    decay_shape=config.schedule.decay_shape,
   )

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     learning_rates,
     make_schedule,
     warmup_hold_cosine,
+    warmup_stable_decay,
   )
   from tricks.stochastic_depth import drop_probabilities, stochastic_depth
   from tricks.weight_decay import (
@@ -119,6 +120,7 @@ __all__ = [
   "stochastic_depth",
   "undecayed_matrices",
   "warmup_hold_cosine",
+  "warmup_stable_decay",
   "zero_gamma",
 ]
 
@@ -154,6 +156,7 @@ _FILES = {
   "learning_rates": "schedules",
   "make_schedule": "schedules",
   "warmup_hold_cosine": "schedules",
+  "warmup_stable_decay": "schedules",
   "drop_probabilities": "stochastic_depth",
   "stochastic_depth": "stochastic_depth",
   "decay_mask": "weight_decay",

@@ -9,6 +9,9 @@ SCHEDULES = (
   "linear",
   "polynomial",
   "exponential",
+  "warmup_stable_decay",
 )
+# How the rate falls at the end of a warmup-stable-decay schedule.
+DECAY_SHAPES = ("sqrt", "linear", "cosine")
 OPTIMIZERS = ("sgd", "adamw", "lars", "lamb", "muon")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")

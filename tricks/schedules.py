@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from tricks.names import SCHEDULES
+from tricks.names import DECAY_SHAPES, SCHEDULES
 
 # An integer, or an array or tensor of integers, 0-based; or a place between two
 # steps, in float64.
@@ -179,6 +179,34 @@ def exponential(
   return schedule
 
 
+def one_minus_sqrt(peak_learning_rate: float, decay_steps: int) -> Schedule:
+  """Decays fast at first, then slower.
+
+  η(s) = peak·(1 − √(min(s, T)/T))
+
+  Args:
+    peak_learning_rate: the rate at step 0, >= 0.
+    decay_steps: T, at and after which the rate is 0, >= 1.
+
+  Returns:
+    A schedule.
+
+  Raises:
+    ValueError: an argument is out of its range.
+
+  Reference: Hägele et al. 2024, section 3.
+  """
+  _check_rate("peak_learning_rate", peak_learning_rate)
+  _check_decay_steps(decay_steps)
+
+  def schedule(step: Step) -> Rate:
+    fraction = _fraction(step, decay_steps)
+    rate = peak_learning_rate * (1.0 - _library(fraction).sqrt(fraction))
+    return _cast(rate, "float32")
+
+  return schedule
+
+
 def piecewise(
   learning_rates: Sequence[float], boundaries: Sequence[int]
 ) -> Schedule:
@@ -320,12 +348,71 @@ def warmup_hold_cosine(
 
   Reference: He et al. 2018, sections 3.1 and 5.1.
   """
-  decay_steps = _decay_steps(total_steps, warmup_steps, hold_steps)
+  decay_steps = _steps_left(total_steps, warmup_steps, hold_steps)
   return warmup(
     cosine(peak_learning_rate, decay_steps),
     warmup_steps=warmup_steps,
     warmup_learning_rate=warmup_learning_rate,
     hold_steps=hold_steps,
+  )
+
+
+def warmup_stable_decay(
+  peak_learning_rate: float,
+  *,
+  total_steps: int,
+  decay_steps: int,
+  warmup_steps: int = 0,
+  warmup_learning_rate: float = 0.0,
+  decay_shape: str = "sqrt",
+) -> Schedule:
+  """Rises to the peak, stays there, and decays to 0 at the end.
+
+  η(s) = peak                                        for W <= s < T − D
+  η(s) = peak·(1 − √x)                               for T − D <= s < T
+  η(s) = 0                                           at and after T
+
+  with `warmup` before and x = (s − T + D)/D; a linear decay is peak·(1 − x), a
+  cosine ½·peak·(1 + cos(π·x)). Until the decay no rate depends on T: a longer
+  run has the same steps, and the decay may start from any of them.
+
+  Args:
+    peak_learning_rate: the highest rate, >= 0.
+    total_steps: T, >= warmup_steps + decay_steps.
+    decay_steps: D, >= 1.
+    warmup_steps: W, >= 0.
+    warmup_learning_rate: the rate from which the warmup starts, >= 0.
+    decay_shape: one of DECAY_SHAPES.
+
+  Returns:
+    A schedule.
+
+  Raises:
+    ValueError: an argument is out of its range.
+
+  Reference: Hu et al. 2024, "MiniCPM", section 4; Hägele et al. 2024, "Scaling
+  Laws and Compute-Optimal Training Beyond Fixed Training Durations".
+  """
+  decays: dict[str, Callable[[float, int], Schedule]] = {
+    "sqrt": one_minus_sqrt,
+    "linear": linear,
+    "cosine": cosine,
+  }
+  if decay_shape not in decays:
+    raise ValueError(
+      f"decay_shape must be one of {', '.join(DECAY_SHAPES)}, got {decay_shape!r}"
+    )
+  stable_steps = total_steps - warmup_steps - decay_steps
+  if not stable_steps >= 0:
+    raise ValueError(
+      "total_steps must be >= warmup_steps + decay_steps ="
+      f" {warmup_steps} + {decay_steps}, got {total_steps}"
+    )
+  return warmup(
+    decays[decay_shape](peak_learning_rate, decay_steps),
+    warmup_steps=warmup_steps,
+    warmup_learning_rate=warmup_learning_rate,
+    hold_steps=stable_steps,
   )
 
 
@@ -341,6 +428,8 @@ def make_schedule(
   decay_factor: float = 0.1,
   end_learning_rate: float = 0.0,
   polynomial_power: float = 2.0,
+  decay_steps: int = 0,
+  decay_shape: str = "sqrt",
 ) -> Schedule:
   """Makes a schedule by its name; warmup and hold stand before each.
 
@@ -358,6 +447,9 @@ def make_schedule(
       peak·decay_factor; in (0, 1].
     end_learning_rate: "linear" and "polynomial", the rate at `total_steps`.
     polynomial_power: "polynomial" only, > 0.
+    decay_steps: "warmup_stable_decay" only, the steps of the decay at the end,
+      >= 1. It fills what they leave with its peak, and takes no hold_steps.
+    decay_shape: "warmup_stable_decay" only, one of DECAY_SHAPES.
 
   Returns:
     A schedule.
@@ -367,9 +459,20 @@ def make_schedule(
 
   Reference: He et al. 2018, sections 2, 3.1 and 5.1.
   """
-  decay_steps = _decay_steps(total_steps, warmup_steps, hold_steps)
+  if name == "warmup_stable_decay":
+    if hold_steps:
+      raise ValueError(f"hold_steps must be 0 with {name}, got {hold_steps}")
+    return warmup_stable_decay(
+      peak_learning_rate,
+      total_steps=total_steps,
+      decay_steps=decay_steps,
+      warmup_steps=warmup_steps,
+      warmup_learning_rate=warmup_learning_rate,
+      decay_shape=decay_shape,
+    )
+  steps_left = _steps_left(total_steps, warmup_steps, hold_steps)
   if name == "cosine":
-    decay = cosine(peak_learning_rate, decay_steps)
+    decay = cosine(peak_learning_rate, steps_left)
   elif name == "step":
     decay = _step_decay(
       peak_learning_rate,
@@ -381,18 +484,18 @@ def make_schedule(
     decay = constant(peak_learning_rate)
   elif name == "linear":
     decay = linear(
-      peak_learning_rate, decay_steps, end_learning_rate=end_learning_rate
+      peak_learning_rate, steps_left, end_learning_rate=end_learning_rate
     )
   elif name == "polynomial":
     decay = polynomial(
       peak_learning_rate,
-      decay_steps,
+      steps_left,
       end_learning_rate=end_learning_rate,
       power=polynomial_power,
     )
   elif name == "exponential":
     decay = exponential(
-      peak_learning_rate, decay_steps, decay_factor=decay_factor
+      peak_learning_rate, steps_left, decay_factor=decay_factor
     )
   else:
     raise ValueError(
@@ -468,7 +571,7 @@ def _cast(number: Any, dtype: str) -> Any:
   return library.cast(number, dtype)
 
 
-def _decay_steps(total_steps: int, warmup_steps: int, hold_steps: int) -> int:
+def _steps_left(total_steps: int, warmup_steps: int, hold_steps: int) -> int:
   _check_not_negative("warmup_steps", warmup_steps)
   _check_not_negative("hold_steps", hold_steps)
   decay_steps = total_steps - warmup_steps - hold_steps

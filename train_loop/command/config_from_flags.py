@@ -66,6 +66,10 @@ def config_from_flags(
     steps(spans.hold_epochs),
   )
   _require_decay(spans, warmup_steps + hold_steps, total_steps)
+  decay_steps = 0
+  if values.schedule == "warmup_stable_decay":
+    decay_steps = max(1, steps(spans.decay_epochs or 0.2 * spans.epochs))
+    _require_stable(spans, warmup_steps, decay_steps, total_steps)
   boundary_steps: tuple[int, ...] = ()
   if values.schedule == "step":
     boundary_steps = tuple(map(steps, spans.boundaries))
@@ -79,6 +83,7 @@ def config_from_flags(
       values,
       warmup_steps=warmup_steps,
       hold_steps=hold_steps,
+      decay_steps=decay_steps,
       boundary_steps=boundary_steps,
     ),
     optimizer=group(OptimizerConfig, values),
@@ -116,6 +121,23 @@ def _require_decay(spans: EpochSettings, ramp: int, total_steps: int) -> None:
       "warmup_epochs + hold_epochs must be shorter than epochs by a step: "
       f"{spans.epochs:g} epochs are {total_steps} steps, got "
       f"{spans.warmup_epochs:g} + {spans.hold_epochs:g} epochs, {ramp} steps"
+    )
+
+
+def _require_stable(
+  spans: EpochSettings, warmup_steps: int, decay_steps: int, total_steps: int
+) -> None:
+  """Raises unless warmup and decay, in steps, fit into the run."""
+  if spans.hold_epochs:
+    raise ConfigError(
+      "hold_epochs must be 0 with schedule warmup_stable_decay, which stays at "
+      f"its peak until decay_epochs are left, got {spans.hold_epochs:g}"
+    )
+  if warmup_steps + decay_steps > total_steps:
+    raise ConfigError(
+      "warmup_epochs + decay_epochs must be at most epochs: "
+      f"{spans.epochs:g} epochs are {total_steps} steps, got {warmup_steps} + "
+      f"{decay_steps} steps"
     )
 
 

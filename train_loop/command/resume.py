@@ -23,7 +23,8 @@ from train_loop.workdir.changes import Change
 _EFFECTS: dict[str, str] = {
   "epochs": changes.LENGTH,
   **dict.fromkeys(
-    ("warmup_epochs", "hold_epochs", "boundary_epochs"), changes.RATE
+    ("warmup_epochs", "hold_epochs", "decay_epochs", "boundary_epochs"),
+    changes.RATE,
   ),
   "eval_every_epochs": changes.WATCHED,
   "eval_resize": "how the run is evaluated",

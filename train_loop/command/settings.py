@@ -289,6 +289,13 @@ class EpochSettings:
     high=MAX_EPOCHS,
     help="Epochs at the peak between warmup and decay.",
   )
+  decay_epochs: float = setting(
+    0.0,
+    low=0.0,
+    high=MAX_EPOCHS,
+    help="Epochs of the decay at the end of schedule warmup_stable_decay; 0 is "
+    "a fifth of epochs. See schedules.md.",
+  )
   boundary_epochs: tuple[str, ...] = setting(
     ("30", "60", "80"),
     help="The epochs at which schedule step multiplies the rate by "

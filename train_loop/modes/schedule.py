@@ -61,12 +61,18 @@ def run(values: flags.Values) -> int:
 
 def phases(config: TrainConfig) -> dict[str, tuple[int, int]]:
   """Returns the first step and the step after the last of each phase."""
-  warmup = config.schedule.warmup_steps
-  held = warmup + config.schedule.hold_steps
+  total, warmup = config.loop.total_steps, config.schedule.warmup_steps
+  held, hold, decay = (
+    warmup + config.schedule.hold_steps,
+    "hold",
+    config.schedule.schedule,
+  )
+  if decay == "warmup_stable_decay":
+    held, hold, decay = total - config.schedule.decay_steps, "stable", "decay"
   all_phases = {
     "warmup": (0, warmup),
-    "hold": (warmup, held),
-    config.schedule.schedule: (held, config.loop.total_steps),
+    hold: (warmup, held),
+    decay: (held, total),
   }
   return {name: (a, b) for name, (a, b) in all_phases.items() if b > a}
 

@@ -31,7 +31,7 @@ ALLOWED: dict[str, str] = {
     (
       *("schedule", "base_learning_rate", "warmup_steps", "hold_steps"),
       *("warmup_learning_rate", "boundary_steps", "decay_factor"),
-      "polynomial_power",
+      *("polynomial_power", "decay_steps", "decay_shape"),
     ),
     RATE,
   ),
