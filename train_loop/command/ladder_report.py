@@ -171,7 +171,7 @@ def heads(found: Sequence[Row], judged_by: str) -> list[str]:
     "change",
     "95 % interval",
     "p",
-    *(f"the paper's change, {column}" for column in columns),
+    *(f"paper's, {column}" for column in columns),
   ]
 
 
