@@ -12,7 +12,7 @@ import pytest
 from tests import tiny
 from train_loop import ConfigError, Stopped, train_and_evaluate
 from train_loop.command import flags, resume
-from train_loop.config import TrainConfig
+from train_loop.config import ScheduleConfig, TrainConfig
 from train_loop.workdir import changes, metrics_file, run_card
 
 # Others of all settings that may change, for a run of `tiny.config`.
@@ -65,7 +65,8 @@ def go_on(workdir, **settings):
 def test_all_that_may_change_is_a_setting_and_tried_here():
   sections = get_type_hints(TrainConfig).values()
   settings = {f.name for part in sections for f in dataclasses.fields(part)}
-  assert set(changes.ALLOWED) == set(OTHERS) | NOT_TRIED
+  schedule = {field.name for field in dataclasses.fields(ScheduleConfig)}
+  assert set(OTHERS) <= set(changes.ALLOWED) <= {*OTHERS, *NOT_TRIED, *schedule}
   assert set(OTHERS) | set(changes.IF_ON) <= settings
   named = set(resume._EFFECTS) | set(resume._REFUSED)
   assert named <= set(flags.names())

@@ -259,8 +259,8 @@ def remarks(found: Found) -> list[str]:
     said.append(f"The same in every run as without it: {', '.join(same)}.")
   if any(row.paper for row in found.rows):
     said.append(
-      "The paper: He et al. 2018 (arXiv 1812.01187), on ImageNet, one run "
-      "each; its figures are not ours."
+      "The paper's: quoted from the tables of He et al. 2018 (arXiv "
+      "1812.01187), on ImageNet; not measured here."
     )
   return said
 

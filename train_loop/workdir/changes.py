@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from train_loop.config import ScheduleConfig
 from train_loop.fields import ConfigError
 from train_loop.workdir import run_card
 
@@ -27,14 +28,7 @@ LOSS = "the targets, and so the loss"
 WATCHED = "when the run is evaluated and logged"
 ALLOWED: dict[str, str] = {
   **dict.fromkeys(("total_steps", "progressive_image_sizes"), LENGTH),
-  **dict.fromkeys(
-    (
-      *("schedule", "base_learning_rate", "warmup_steps", "hold_steps"),
-      *("warmup_learning_rate", "boundary_steps", "decay_factor"),
-      *("polynomial_power", "decay_steps", "decay_shape"),
-    ),
-    RATE,
-  ),
+  **dict.fromkeys((f.name for f in dataclasses.fields(ScheduleConfig)), RATE),
   **dict.fromkeys(
     (
       *("momentum", "nesterov", "weight_decay", "decay_kernels_only"),
