@@ -38,6 +38,7 @@ from train_loop.failures import OutOfMemory, Stopped, input_failures
 from train_loop.scalars import scalar
 from train_loop.state import TrainState
 from train_loop.workdir import (
+  branches,
   changes,
   checkpoint_files,
   checkpoints,
@@ -66,6 +67,7 @@ def train_and_evaluate(
   locked: bool = False,
   facts: bottleneck.Facts = bottleneck.NO_FACTS,
   allow_changes: bool = False,
+  init_from: str = "",
 ) -> dict[str, Any]:
   """Trains `model` to the end of the run, or goes on from its checkpoint.
 
@@ -101,6 +103,9 @@ def train_and_evaluate(
     facts: what may be changed if the input holds the run up.
     allow_changes: go on with other settings than the run in workdir has, as far
       as `workdir.changes` knows that it can; the card says which at what step.
+    init_from: a new run goes on from a checkpoint of the run in this folder, or
+      in folder@step, with its step and its order of the data; the card names
+      it under `parent`. With a checkpoint of its own a run has no use of it.
 
   Returns:
     The last record of training and of evaluation, merged. If the run in
@@ -146,6 +151,7 @@ def train_and_evaluate(
       should_stop=should_stop,
       facts=facts,
       allow_changes=allow_changes,
+      init_from=init_from,
     )
 
 
@@ -201,6 +207,7 @@ def _restore_and_run(
   should_stop: Callable[[], bool],
   facts: bottleneck.Facts,
   allow_changes: bool,
+  init_from: str,
 ) -> dict[str, Any]:
   """Does what `train_and_evaluate` does, once workdir is this process'."""
   # Before the lock it may have changed.
@@ -215,6 +222,10 @@ def _restore_and_run(
   )
   if saver.restore_latest():
     logging.info("%s goes on from step %d", workdir, int(state.step.numpy()))
+    init_from = ""
+  elif init_from:
+    origin = _branch_off(state, saver, config, init_from)
+    saved = {**saved, "parent": origin.for_card()}
   start_step = int(state.step.numpy())
   _require_same_step(hosts, start_step, workdir)
   _log_undecayed(model, config.optimizer)
@@ -233,9 +244,9 @@ def _restore_and_run(
   card["run_key"] = saver.run_key
   card["parameter_count"] = int(model.count_params())
   picture = None
-  if start_step == 0 and hosts.is_chief:
+  if (start_step == 0 or init_from) and hosts.is_chief:
     names = run_card.class_names(card)
-    picture = _picture(state, batches_from(0), config, names)
+    picture = _picture(state, batches_from(start_step), config, names)
   evaluate, eval_batches = None, 0
   if eval_dataset is not None:
     evaluate = evaluation.with_averages(
@@ -245,7 +256,8 @@ def _restore_and_run(
       eval_batches = evaluation.count_batches(
         eval_dataset, config, state.num_classes
       )
-  evaluation_is_left = bool(evaluate and start_step) and not any(
+  begun_at = card.get("parent", {}).get("step", 0)
+  evaluation_is_left = bool(evaluate and start_step > begun_at) and not any(
     record["step"] == start_step and "eval_top1" in record
     for record in metrics_file.read_metrics(workdir)
   )
@@ -254,6 +266,8 @@ def _restore_and_run(
   # Nothing was written so far: whatever failed, workdir takes another try.
   if hosts.is_chief:
     run_card.write(workdir, {**card, "final": {}, "finished": False})
+  if init_from:
+    saver.save()  # From here on the parent may go.
   with contextlib.closing(
     reporter_lib.Reporter(
       workdir, start_step=start_step, total_steps=config.loop.total_steps
@@ -262,7 +276,7 @@ def _restore_and_run(
     else reporter_lib.Bystander()
   ) as reporter:
     if picture is not None:
-      reporter.image("augmented", picture, step=0)
+      reporter.image("augmented", picture, step=start_step)
       reporter.audit(audit.rows(state))
     run = Run(
       state=state,
@@ -291,6 +305,28 @@ def _restore_and_run(
     run_card.write(workdir, {**card, "final": final, "finished": True})
   hosts.wait()
   return {**metrics_file.last_records(workdir), **length.ending()}
+
+
+def _branch_off(
+  state: TrainState,
+  saver: checkpoints.Checkpoints,
+  config: config_lib.TrainConfig,
+  init_from: str,
+) -> branches.Origin:
+  """Gives a new run the state of another's checkpoint; returns which.
+
+  Raises:
+    ConfigError: there is no such checkpoint, or the settings do not fit it.
+  """
+  origin = branches.find(init_from)
+  then = {**run_card.default_settings(), **origin.card["settings"]}
+  now = run_card.comparable_settings(config)
+  branches.require(origin, changes.find(then, now, effects=branches.EFFECTS))
+  branches.require_steps_left(origin, config.loop.total_steps)
+  new = saver.restore_parent(origin.path)
+  state.branch_off(new_averages="averages" in new)
+  logging.info("branches off %s", origin.name)
+  return origin
 
 
 @contextlib.contextmanager

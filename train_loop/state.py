@@ -238,6 +238,19 @@ class TrainState:
         items[name] = getattr(self, name)
     return items
 
+  def branch_off(self, *, new_averages: bool) -> None:
+    """Begins a branch with its parent's state: the best result is its own.
+
+    Args:
+      new_averages: whether the parent kept none; they start at the weights.
+    """
+    self.best.assign(-1.0)
+    if self.evaluations_since_best is not None:
+      self.evaluations_since_best.assign(0)
+    if new_averages:
+      for average, variable in zip(self.averages, self.averaged):
+        average.assign(variable.read_value())
+
   @keras_compat.unconverted
   def swap_averages(self) -> None:
     """Exchanges the model's variables and their averages.

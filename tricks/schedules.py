@@ -400,7 +400,8 @@ def warmup_stable_decay(
   }
   if decay_shape not in decays:
     raise ValueError(
-      f"decay_shape must be one of {', '.join(DECAY_SHAPES)}, got {decay_shape!r}"
+      f"decay_shape must be one of {', '.join(DECAY_SHAPES)}, got"
+      f" {decay_shape!r}"
     )
   stable_steps = total_steps - warmup_steps - decay_steps
   if not stable_steps >= 0:

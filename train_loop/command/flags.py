@@ -68,8 +68,8 @@ OF_A_START = (
   *(field.name for field in dataclasses.fields(CompareSettings)),
 )
 # Flags that may differ between two starts of one run: they change no result
-# that is finite.
-# The table of labels, teacher and weights are compared by their content.
+# that is finite. The table of labels, teacher, weights and the checkpoint of
+# init_from are compared by their content.
 FREE_FLAGS = (
   *OF_A_START,
   "recipe",
@@ -78,6 +78,7 @@ FREE_FLAGS = (
   "teacher",
   "teacher_checkpoint",
   "weights",
+  "init_from",
   "output_dir",
   "export_format",
   "quantize",

@@ -43,7 +43,7 @@ _REFUSED: dict[str, str] = {
   ),
   **dict.fromkeys(("optimizer", "ema_decay"), "what checkpoints hold"),
   **dict.fromkeys(("patience", "max_minutes"), "what checkpoints hold"),
-  "zero_gamma": "only how a run begins",
+  **dict.fromkeys(("zero_gamma", "cool_down_epochs"), "only how a run begins"),
 }
 _BY_CONTENT = ("data_dir", "labels", "weights", "teacher", "teacher_checkpoint")
 
@@ -106,15 +106,22 @@ def _said(change: Change, allow: bool) -> str:
   return f"{_REFUSED.get(change.name, own)}: refused"
 
 
-def difference(saved: Mapping[str, Any], values: flags.Values) -> Difference:
+def difference(
+  saved: Mapping[str, Any],
+  values: flags.Values,
+  *,
+  effects: Mapping[str, str] | None = None,
+) -> Difference:
   """Compares the flags of a run with those of a command.
 
   Args:
     saved: the flags of the run's card.
     values: the command's; those that it left out are the run's.
+    effects: what flags change, if that is not what they do in a run that goes
+      on: see `branches.EFFECTS`.
   """
   asked = flags.as_dict(values)
-  effects = dict(_EFFECTS)
+  effects = {**_EFFECTS, **(effects or {})}
   sizes = "progressive_image_sizes"
   before, after = (each.get(sizes) for each in (saved, asked))
   # The network takes images of any size only if it was begun so.

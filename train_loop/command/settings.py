@@ -73,12 +73,20 @@ class RunSettings:
     "update, the loss, augmentation. The run card says which, and at what "
     "step. See experiments.md.",
   )
+  init_from: str = setting(
+    "",
+    path=True,
+    help="Branch off: a new run goes on from a checkpoint of this run's "
+    "workdir, or workdir@STEP, with its flags unless others are given: with "
+    "weights, momentum, averages, step and order of the data. (--weights takes "
+    "the weights alone, to a run from step 0.) See schedules.md.",
+  )
   checkpoint: str = setting(
     "latest",
     choices=CHECKPOINTS,
     help="Which checkpoint of the run in workdir is evaluated, answers or is "
     "exported: the latest, or that of the best evaluation; and of the run that "
-    "weights names. Training goes on from the latest.",
+    "weights or init_from names. Training goes on from the latest.",
   )
   output_dir: str = setting(
     "",
@@ -295,6 +303,13 @@ class EpochSettings:
     high=MAX_EPOCHS,
     help="Epochs of the decay at the end of schedule warmup_stable_decay; 0 is "
     "a fifth of epochs. See schedules.md.",
+  )
+  cool_down_epochs: float = setting(
+    0.0,
+    low=0.0,
+    high=MAX_EPOCHS,
+    help="With init_from: decay from the branch's first step to its end, after "
+    "so many epochs; sets schedule, epochs and decay_epochs.",
   )
   boundary_epochs: tuple[str, ...] = setting(
     ("30", "60", "80"),

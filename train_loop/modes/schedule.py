@@ -15,7 +15,7 @@ from typing import Any, Callable
 import numpy as np
 
 import tricks
-from train_loop.command import compose, flags
+from train_loop.command import branching, compose, flags
 from train_loop.config import TrainConfig
 from train_loop.fields import refused
 from train_loop.schedule import make_schedule
@@ -43,6 +43,9 @@ def run(values: flags.Values) -> int:
   flags.require_workdir(values)
   if flags.is_auto_batch_size(values):
     raise refused(flags.BATCH_SIZE, "auto", "a number in mode schedule")
+  if values.init_from:
+    branching.require(values)
+    branching.adopt(values)
   config = compose.plan(values, with_weights=False).config
   rates = tricks.learning_rates(make_schedule(config), config.loop.total_steps)
   folder = pathlib.Path(values.workdir)

@@ -16,6 +16,7 @@ from absl import logging
 import data
 from train_loop import bottleneck, machine
 from train_loop.command import (
+  branching,
   compose,
   flags,
   reporting,
@@ -39,7 +40,13 @@ from train_loop.failures import (
 from train_loop.fields import ConfigError, refused
 from train_loop.models import names as model_names
 from train_loop.preflight import batch_sizes, trials
-from train_loop.workdir import changes, checkpoint_files, lock, run_card
+from train_loop.workdir import (
+  branches,
+  changes,
+  checkpoint_files,
+  lock,
+  run_card,
+)
 
 # Below this number of examples the defaults, which are ImageNet's, do badly.
 _SMALL_DATA = 50_000
@@ -64,9 +71,13 @@ def run(values: flags.Values) -> int:
   workdir = values.workdir
   if values.preemption_signal != "none":
     signals.answer_as_sigterm(values.preemption_signal)
-  if values.checkpoint != CHECKPOINTS[0] and not values.weights:
+  if values.checkpoint != CHECKPOINTS[0] and not (
+    values.weights or values.init_from
+  ):
     raise refused(
-      "checkpoint", values.checkpoint, "latest in training without weights"
+      "checkpoint",
+      values.checkpoint,
+      "latest in training without weights or init_from",
     )
   card, found = _saved_card(values)
   if changes.is_over(card, found.changed):
@@ -87,7 +98,12 @@ def _saved_card(
   Also returns the flags that are others now.
   """
   card = run_card.read(values.workdir) or {}
-  return card, adopt(values, card) if card else resume.Difference()
+  if not card:
+    branching.require(values)
+    return {}, resume.Difference()
+  found = adopt(values, card)
+  branching.require_own(values, card)
+  return card, found
 
 
 def _plan_and_train(values: flags.Values) -> int:
@@ -95,34 +111,51 @@ def _plan_and_train(values: flags.Values) -> int:
   workdir = values.workdir
   card, found = _saved_card(values)  # Before the lock it may have changed.
   found.say(values)
+  begun = bool(
+    checkpoint_files.steps(pathlib.Path(workdir, checkpoint_files.DIRECTORY))
+  )
+  origin = None
+  if values.init_from and not begun:
+    origin = branching.adopt(values, card)
+  model_card = card or (origin.card if origin else {})
   measures_size = flags.is_auto_batch_size(values)
   if measures_size:
     first = batch_sizes.first(values.accumulate_steps)
     values[flags.BATCH_SIZE].value = first
   planned = compose.plan(
     values,
-    network=card.get("network"),
-    class_names=run_card.class_names(card),
+    network=model_card.get("network"),
+    class_names=run_card.class_names(model_card),
     # A run that has a checkpoint need not start from other weights again.
-    with_weights=not checkpoint_files.steps(
-      pathlib.Path(workdir, checkpoint_files.DIRECTORY)
-    ),
+    with_weights=not (begun or origin),
   )
-  if not card and not values.recipe:
+  if not model_card and not values.recipe:
     _suggest_recipe(planned.inputs.train.num_examples)
-  chosen, tried = compose.choose(planned, card.get("choice"))
+  chosen, tried = compose.choose(planned, model_card.get("choice"))
   sizes_tried: list[trials.Trial] = []
   if measures_size:
     planned, sizes_tried = compose.choose_batch_size(planned, chosen)
   parts = compose.build(planned, chosen, tried, sizes_tried)
   changed = list(found.changed)
+  if origin:
+    _require_data_of(origin, parts)
   if card:
     changed += require_same_data(
       workdir, card, parts.card, allow=values.allow_changes
     )
     _require_same_weights(values, card, parts.card)
   parts.card["changed"] = changes.as_values(changed)
-  return train(values, parts, planned.devices.shard)
+  init_from = origin.name if origin else ""
+  return train(values, parts, planned.devices.shard, init_from=init_from)
+
+
+def _require_data_of(origin: branches.Origin, parts: compose.Parts) -> None:
+  """Raises unless a branch has its parent's data, and at least a step."""
+  branches.require_steps_left(origin, parts.config.loop.total_steps)
+  try:
+    require_same_data(origin.workdir, origin.card, parts.card, allow=True)
+  except ConfigError as error:
+    raise ConfigError(f"init_from: {error}") from None
 
 
 def adopt(values: flags.Values, card: dict[str, Any]) -> resume.Difference:
@@ -209,7 +242,11 @@ def _suggest_recipe(num_examples: int) -> None:
 
 
 def train(
-  values: flags.Values, parts: compose.Parts, shard: tuple[int, int]
+  values: flags.Values,
+  parts: compose.Parts,
+  shard: tuple[int, int],
+  *,
+  init_from: str = "",
 ) -> int:
   """Runs the loop on this host's share, in a workdir that is locked.
 
@@ -217,6 +254,8 @@ def train(
     values: the flags' values.
     parts: what is trained, and on what.
     shard: index and count of the hosts.
+    init_from: the parent of a branch that begins, as
+      `loop.train_and_evaluate` takes it.
 
   Returns:
     The exit status, as of `run`.
@@ -257,6 +296,7 @@ def train(
         locked=shard[1] == 1,
         facts=facts,
         allow_changes=values.allow_changes,
+        init_from=init_from,
       )
   except Diverged as error:
     terminal.say(f"{error}{_replay(values, parts, error)}")

@@ -153,6 +153,25 @@ def require_whole(checkpoint: pathlib.Path, *, run_key: str) -> str:
   return ""
 
 
+def sha256(checkpoint: pathlib.Path) -> str:
+  """Returns a hash of the data and index of a checkpoint.
+
+  Args:
+    checkpoint: the path of its files without their suffixes.
+
+  Raises:
+    Damaged: a file cannot be read.
+  """
+  digest = hashlib.sha256()
+  try:
+    for name in sorted(_named(checkpoint.parent)):
+      if name.startswith(f"{checkpoint.name}.") and not name.endswith(_SUFFIX):
+        digest.update(f"{name} {_sha256(checkpoint.with_name(name))}".encode())
+  except OSError as error:
+    raise Damaged(checkpoint, first_line(error)) from error
+  return digest.hexdigest()
+
+
 def _require_sums(
   checkpoint: pathlib.Path, path: pathlib.Path, run_key: str
 ) -> str:

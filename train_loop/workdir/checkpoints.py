@@ -15,7 +15,7 @@ import os
 import pathlib
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Callable, NamedTuple
 
 import tensorflow as tf
@@ -35,6 +35,8 @@ LATEST, BEST = CHECKPOINTS
 
 # Ends the key of a variable in TensorFlow's format.
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+# The parts of a state that a run has only with certain settings.
+MAY_BE_NEW = ("averages", "evaluations_since_best")
 # So many variables of another network are listed.
 _LISTED = 3
 
@@ -146,6 +148,22 @@ class Checkpoints:
     elif self.run_key is None and self.writes:
       self.run_key = uuid.uuid4().hex
     return found is not None
+
+  def restore_parent(self, path: pathlib.Path) -> set[str]:
+    """Restores the checkpoint of another run, from which this one goes on.
+
+    Args:
+      path: of the checkpoint's files, without their suffixes.
+
+    Returns:
+      What of `MAY_BE_NEW` one of the two runs does not keep: it is left as it
+      was.
+
+    Raises:
+      ConfigError: it is damaged, or of another network or optimizer.
+    """
+    checkpoint_files.require_whole(path, run_key="")
+    return _restore(self._items, str(path), may_be_new=MAY_BE_NEW)
 
   def forget_later(self) -> None:
     """Deletes the checkpoints after the one that was restored last.
@@ -325,9 +343,20 @@ def _checkpoint_of(items: dict[str, Any]) -> tf.train.Checkpoint:
   return checkpoint
 
 
-def _restore(items: dict[str, Any], path: str, *, whole: bool = False) -> None:
-  """Restores every variable of `items`, and of the files if `whole`."""
+def _restore(
+  items: dict[str, Any],
+  path: str,
+  *,
+  whole: bool = False,
+  may_be_new: Sequence[str] = (),
+) -> set[str]:
+  """Restores every variable of `items`, and of the files if `whole`.
+
+  Returns:
+    Which items of `may_be_new` were not restored, for one side has none.
+  """
   items = dict(items)
+  new = set()
   with _reading(path) as plain:
     saved = _saved_variables(plain)
     if "untrained" in items and _holds(saved, "frozen"):  # The name until 0.1.
@@ -335,6 +364,10 @@ def _restore(items: dict[str, Any], path: str, *, whole: bool = False) -> None:
     if LOST in items and not _holds(saved, LOST):
       for count in items.pop(LOST).values():
         count.assign(0)
+    for name in may_be_new:
+      if not (_holds(_variables(items), name) and _holds(saved, name)):
+        items.pop(name, None)
+        new.add(name)
     differences = _differences(
       _variables(items),
       {k: v for k, v in saved.items() if whole or k.split("/")[0] in items},
@@ -348,6 +381,7 @@ def _restore(items: dict[str, Any], path: str, *, whole: bool = False) -> None:
       )
     status = _checkpoint_of(items).restore(plain)
     status.assert_existing_objects_matched().expect_partial()
+  return new
 
 
 class _Variable(NamedTuple):
@@ -417,4 +451,4 @@ def _differences(
 
 def _holds(saved: dict[str, _Variable], key: str) -> bool:
   """Returns whether a checkpoint has variables under a key."""
-  return any(place.startswith(f"{key}/") for place in saved)
+  return any(f"{place}/".startswith(f"{key}/") for place in saved)
