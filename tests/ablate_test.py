@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from scipy import stats
 
 from tests import tiny
 from train_loop import ConfigError
-from train_loop.command import child, flags, ladders, signals
+from train_loop.command import child, flags, ladder_report, ladders, signals
 from train_loop.modes import ablate
 from train_loop.workdir import run_card
 
@@ -317,3 +319,16 @@ def test_a_child_is_the_command(tmp_path):
   arguments = ["--mode=schedule", "--dataset=synthetic"]
   assert child.run([*arguments, "--epochs=-1"], log) == 2
   assert child.last_line(log).startswith("epochs must be a finite number in")
+
+
+def test_a_terminal_s_table_is_redrawn_below_the_lines(monkeypatch):
+  screen = io.StringIO()
+  screen.isatty = lambda: True
+  monkeypatch.setattr(sys, "stdout", screen)
+  monkeypatch.setenv("COLUMNS", "20")
+  live = ladder_report.Live()
+  live.show("first run", "head\n" + 30 * "-")  # Which takes two lines of 20.
+  live.show("second run", "table")
+  assert screen.getvalue() == (
+    f"first run\n\nhead\n{30 * '-'}\n\x1b[4A\x1b[Jsecond run\n\ntable\n"
+  )

@@ -13,6 +13,7 @@ from tests import tiny
 from train_loop import ConfigError, Stopped, train_and_evaluate
 from train_loop.command import flags, resume
 from train_loop.config import ScheduleConfig, TrainConfig
+from train_loop.modes import train as train_mode
 from train_loop.workdir import changes, metrics_file, run_card
 
 # Others of all settings that may change, for a run of `tiny.config`.
@@ -153,3 +154,15 @@ def test_a_schedule_that_the_clock_lays_does_not_change():
   )
   assert lines["base_learning_rate"].endswith("by the clock: refused")
   assert lines["flip"].endswith("needs --allow_changes")
+
+
+def test_another_teacher_is_taken_if_changes_are_allowed(tmp_path):
+  then = {"data": {"train_sha256": "x"}, "teacher_sha256": "old"}
+  now = {**then, "teacher_sha256": "new"}
+  with pytest.raises(ConfigError, match="teacher_sha256='old', not 'new'"):
+    train_mode.require_same_data(str(tmp_path), then, now)
+  (change,) = train_mode.require_same_data(str(tmp_path), then, now, allow=True)
+  assert (change.then, change.now) == ("old", "new")
+  other = {**now, "data": {"train_sha256": "y"}}
+  with pytest.raises(ConfigError, match="train_sha256='x', not 'y'"):
+    train_mode.require_same_data(str(tmp_path), then, other, allow=True)

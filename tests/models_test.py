@@ -313,3 +313,26 @@ def test_no_classes():
   features = tf.keras.Input((4, 4, 2))
   with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
     layers.classifier(features, 0)
+
+
+def test_one_pixel_has_no_stride_and_its_unseen_kernel_no_gradient():
+  """In bfloat16 oneDNN gives other tensors' numbers as such a gradient."""
+  pixel = tf.keras.Input((1, 1, 16))
+  names = ("conv", "bn")
+  made = layers.conv_bn(
+    pixel, 8, 3, strides=2, names=names, dtype="mixed_bfloat16"
+  )
+  model = tf.keras.Model(pixel, made)
+  conv = model.get_layer("conv")
+  values = np.random.default_rng(0).normal(size=(4, 1, 1, 16)).astype("f")
+  strided = tf.nn.conv2d(values, tf.constant(conv.kernel), 2, "SAME")
+  for _ in range(5):
+    junk = 1e30 * tf.random.normal([3, 3, 16, 8])
+    with tf.GradientTape() as tape:
+      outputs = tf.cast(conv(tf.cast(values, tf.bfloat16)), tf.float32)
+      loss = tf.reduce_sum(outputs * outputs)
+    del junk
+    gradient = np.array(tape.gradient(loss, conv.kernel))
+    np.testing.assert_allclose(outputs, strided, rtol=0.02, atol=0.02)
+    gradient[1, 1] = 0.0
+    np.testing.assert_array_equal(gradient, np.zeros_like(gradient))

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -371,4 +372,6 @@ class Live:
     if self._drawn:  # Up, and clear to the end of the screen.
       print(f"\x1b[{self._drawn}A\x1b[J", end="")
     print(f"{line}\n\n{drawn}", flush=True)
-    self._drawn = drawn.count("\n") + 2
+    width = shutil.get_terminal_size().columns
+    lines = ["", *drawn.splitlines()]  # A long one takes several.
+    self._drawn = sum(max(1, -(-len(each) // width)) for each in lines)

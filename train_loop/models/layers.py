@@ -108,6 +108,10 @@ def conv_bn(
     [batch, ceil(height / strides), ceil(width / strides), filters].
   """
   conv_name, bn_name = names
+  if tuple(inputs.shape[1:3]) == (1, 1):
+    # One pixel remains one. In bfloat16 oneDNN does not write the gradient of
+    # a strided kernel there: findings/bfloat16_stride_on_one_pixel.sh.
+    strides = 1
   # Never the convolution's own explicit padding: oneDNN has no backward pass
   # for it, and TensorFlow's takes twice as long.
   symmetric = padding == "symmetric" and strides > 1 and kernel_size > 1
