@@ -25,7 +25,7 @@ OTHERS = {
   **{"momentum": 0.8, "nesterov": False, "weight_decay": 1e-3},
   **{"decay_kernels_only": False, "layer_decay": 0.9},
   **{"head_learning_rate_multiplier": 2.0, "clip_global_norm": 5.0},
-  **{"accumulate_steps": 2, "parallel_micro_batches": True},
+  **{"accumulate_steps": 2, "parallel_micro_batches": True, "sam_rho": 0.05},
   **{"label_smoothing": 0.1, "mixup_alpha": 0.2, "focal_gamma": 0.5},
   **{"distill_temperature": 2.0, "class_balance": "logit_adjustment"},
   **{"class_balance_beta": 0.9, "logit_adjustment_tau": 0.5},

@@ -47,10 +47,14 @@ def model_without_statistics():
   return tf.keras.Model(images, tf.keras.layers.Dense(4)(x))
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("image_size", [None, 5])
-def test_two_replicas_equal_one(strategy, image_size, jit_compile):
-  config = tiny.config(jit_compile=jit_compile, clip_global_norm=0.5)
+@pytest.mark.parametrize(
+  ("image_size", "jit_compile", "sam_rho"),
+  [(None, False, 0.0), (None, True, 0.5), (5, False, 0.5), (5, True, 0.0)],
+)
+def test_two_replicas_equal_one(strategy, image_size, jit_compile, sam_rho):
+  config = tiny.config(
+    jit_compile=jit_compile, clip_global_norm=0.5, sam_rho=sam_rho
+  )
   batches = [tiny.batch(seed=s) for s in range(4)]
   results = []
   for scope in (tf.distribute.get_strategy(), strategy):

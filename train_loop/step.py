@@ -73,8 +73,9 @@ def train_step(
   sizes = (image_size,) if teacher is None else (image_size, None)
   images = tuple(tricks.resized(images, size) for size in sizes)
 
-  # 2, 3. Forward and backward, in micro-batches if asked.
-  gradients, metrics = forward_backward(state, images, targets, config, teacher)
+  # 2, 3. Forward and backward, in micro-batches if asked; for SAM, twice.
+  backward = sharpness_aware if config.optimizer.sam_rho else forward_backward
+  gradients, metrics = backward(state, images, targets, config, teacher)
 
   # 4. The sum over replicas, once; only then unscale, check and clip.
   gradients, metrics = replica.all_reduce("SUM", (gradients, metrics))
@@ -183,6 +184,43 @@ def partner_groups(global_batch_size: int, replicas: int) -> int:
   while groups < 8 and global_batch_size % (64 * groups) == 0:
     groups *= 2
   return math.lcm(groups, replicas)
+
+
+@unconverted
+def sharpness_aware(
+  state: TrainState,
+  images: Views,
+  targets: tf.Tensor,
+  config: TrainConfig,
+  teacher: tf.keras.Model | None,
+) -> tuple[list[tf.Tensor], Metrics]:
+  """Runs `forward_backward` at the weights, then at those uphill, for SAM.
+
+  Uphill is by the gradient of the global batch, so that any number of replicas
+  and micro-batches takes the same step. (In the paper each replica climbs by
+  the gradient of its own part: m-SAM, with m examples a part.) Both times
+  dropout draws the same numbers; the statistics are those of the first.
+
+  Returns:
+    As `accumulated_gradients`: the gradients of the second time, unless those
+    of the first are not finite; the metrics of the first.
+  """
+  replica = tf.distribute.get_replica_context()
+  weights, counters = (
+    [v.read_value() for v in variables]
+    for variables in (state.parameters, state.counters)
+  )
+  first, metrics = forward_backward(state, images, targets, config, teacher)
+  statistics = [v.read_value() for v in state.statistics]
+  summed = replica.all_reduce("SUM", first)
+  uphill = tricks.sam_perturbations(summed, config.optimizer.sam_rho)
+  assign_all(state.parameters, map(tf.add, weights, uphill))
+  assign_all(state.counters, counters)
+  second, _ = forward_backward(state, images, targets, config, teacher)
+  assign_all(state.parameters, weights)
+  assign_all(state.statistics, statistics)
+  finite = tf.math.is_finite(tf.linalg.global_norm(summed))
+  return [tf.where(finite, g, f) for g, f in zip(second, first)], metrics
 
 
 @unconverted

@@ -24,6 +24,7 @@ and beyond it:
   adamw, lars, lamb, muon  update rules
   optimizers       make_optimizer: the update rules by name
   ema              ema, ema_decay_at
+  sam              sam_perturbations: sharpness-aware minimization
   stochastic_depth stochastic_depth, drop_probabilities
   progressive_resizing  resized: smaller images first
   flip_tta         flip_tta, in evaluation
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
   from tricks.optimizers import Optimizer, make_optimizer
   from tricks.precision import LossScale, next_loss_scale
   from tricks.progressive_resizing import resized
+  from tricks.sam import sam_perturbations
   from tricks.schedules import (
     Schedule,
     learning_rates,
@@ -110,6 +112,7 @@ __all__ = [
   "next_loss_scale",
   "paper_smoothing",
   "resized",
+  "sam_perturbations",
   "sample_lam",
   "scale_learning_rate",
   "sigmoid_loss",
@@ -151,6 +154,7 @@ _FILES = {
   "LossScale": "precision",
   "next_loss_scale": "precision",
   "resized": "progressive_resizing",
+  "sam_perturbations": "sam",
   "SCHEDULES": "names",
   "Schedule": "schedules",
   "learning_rates": "schedules",

@@ -33,7 +33,7 @@ ALLOWED: dict[str, str] = {
     (
       *("momentum", "nesterov", "weight_decay", "decay_kernels_only"),
       *("layer_decay", "head_learning_rate_multiplier", "clip_global_norm"),
-      *("accumulate_steps", "parallel_micro_batches"),
+      *("accumulate_steps", "parallel_micro_batches", "sam_rho"),
     ),
     UPDATE,
   ),
