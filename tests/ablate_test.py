@@ -146,6 +146,7 @@ TWO_RUNGS = "--ladder=label_smoothing=0.1,mixup_alpha=0.2"
     (["--weight_decay=0"], "weight_decay must be above 0"),
     (["--warmup_epochs=0"], "whose rung warmup would change nothing"),
     (["--seed=1"], "seed must be left out in mode ablate: give seeds"),
+    (["--init_from=runs/x"], "init_from must be left out in mode ablate"),
     (["--seeds=1,1"], "seeds must be different whole numbers"),
     (["--global_batch_size=auto"], "global_batch_size must be a number"),
     (["--ladder=refinements", "--teacher=none"], "teacher must be the workdir"),

@@ -164,6 +164,7 @@ def differences(runs: Sequence[Run]) -> list[list[str]]:
   ):
     if len(set(values)) > 1:
       rows.append([f"{what} (hash)", *(value[:8] or _NONE for value in values)])
+  rows += _rows_of("branched off", [_parent(run) for run in runs])
   for what in ("choice", "versions", "device"):
     rows += _rows_of(what, [run.card.get(what) for run in runs])
   return rows
@@ -173,10 +174,16 @@ def _part(run: Run, section: str, name: str) -> str:
   return str((run.card.get(section) or {}).get(name, ""))
 
 
+def _parent(run: Run) -> str:
+  """Returns the checkpoint from which a run was branched off."""
+  parent = run.card.get("parent")
+  return f"{parent['workdir']}@{parent['step']}" if parent else _NONE
+
+
 def _rows_of(what: str, values: Sequence[Any]) -> list[list[str]]:
   """Returns a row for each part of the cards' sections that differs."""
   if not all(isinstance(value, dict) for value in values):
-    shown = [str(value) for value in values]
+    shown = [_NONE if value is None else str(value) for value in values]
     return [[what, *shown]] if len(set(shown)) > 1 else []
   return [
     row

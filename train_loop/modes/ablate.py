@@ -57,6 +57,8 @@ def run(values: flags.Values) -> int:
     raise refused("seed", values.seed, "left out in mode ablate: give seeds")
   if flags.is_auto_batch_size(values):
     raise refused(flags.BATCH_SIZE, AUTO, "a number in mode ablate")
+  if values.init_from:
+    raise refused("init_from", values.init_from, "left out in mode ablate")
   workdir = pathlib.Path(values.workdir)
   if run_card.read(workdir):
     raise refused("workdir", values.workdir, "new in mode ablate, and no run")
