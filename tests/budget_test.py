@@ -19,7 +19,9 @@ from train_loop import (
   bottleneck,
   budget,
   loop,
+  profiling,
   train_and_evaluate,
+  watching,
 )
 from train_loop import run_steps as run_steps_lib
 from train_loop.distribution import Hosts
@@ -83,6 +85,8 @@ class World:
       reporter=Bystander(),
       should_stop=should_stop,
       watch=bottleneck.Stopwatch(global_batch_size=32, clock=lambda: 0.0),
+      watcher=watching.NoWatcher(),
+      profile=profiling.Profile((), "", writes=False),
     )
     return run.finish(evaluation_is_left=False)
 
@@ -345,7 +349,7 @@ def test_a_budget_is_saved_with_the_run(tmp_path, monkeypatch):
   final = train_and_evaluate(model, *arguments)
   card = run_card.read(tmp_path)["budget"]
   assert card["steps"] == final["step"] != card["planned_steps"] == 24
-  assert card["reached"] == 1.0
+  assert card["reached"] >= 1.0 - budget._REST
   assert card["minutes"] == pytest.approx(0.5, rel=0.1)
   assert final["learning_rate"] < 0.05
 

@@ -583,6 +583,12 @@ class LoopConfig:
     "resized to it, the first from step 0; evaluation sees the full size. Each "
     "size is traced once. Empty is the full size throughout.",
   )
+  profile_steps: tuple[int, ...] = setting(
+    (),
+    flag=False,
+    help="The first step that is traced for TensorBoard's page Profile, and "
+    "the one after the last; empty traces none.",
+  )
   on_nonfinite: str = setting(
     "stop",
     choices=ON_NONFINITE,
@@ -620,6 +626,17 @@ class LoopConfig:
       "progressive_image_sizes",
       self.progressive_image_sizes,
       "sizes >= 1 from increasing steps, the first from 0",
+    )
+
+    _require(
+      not self.profile_steps
+      or (
+        len(self.profile_steps) == 2
+        and 0 <= self.profile_steps[0] < self.profile_steps[1]
+      ),
+      "profile_steps",
+      ",".join(map(str, self.profile_steps)),
+      "two steps, the second after the first, as in 100,110",
     )
 
   @property

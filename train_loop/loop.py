@@ -28,6 +28,8 @@ from train_loop import (
   evaluation,
   machine,
   nonfinite,
+  profiling,
+  watching,
 )
 from train_loop import batches as batches_lib
 from train_loop import config as config_lib
@@ -42,6 +44,7 @@ from train_loop.workdir import (
   changes,
   checkpoint_files,
   checkpoints,
+  hparams,
   lock,
   metrics_file,
   run_card,
@@ -275,9 +278,14 @@ def _restore_and_run(
     if hosts.is_chief
     else reporter_lib.Bystander()
   ) as reporter:
+    watcher = (
+      watching.Watcher(state) if hosts.is_chief else watching.NoWatcher()
+    )
     if picture is not None:
       reporter.image("augmented", picture, step=start_step)
       reporter.audit(audit.rows(state))
+      reporter.layers(watcher.first(), step=0)
+    reporter.text("run", run_card.as_markdown(card), step=start_step)
     run = Run(
       state=state,
       config=config,
@@ -294,13 +302,25 @@ def _restore_and_run(
         global_batch_size=config.loop.global_batch_size,
         facts=bottleneck.with_settings(facts, config),
       ),
+      watcher=watcher,
+      profile=profiling.Profile(
+        config.loop.profile_steps,
+        os.path.join(workdir, tensorboard.TRAIN_FOLDER),
+        writes=hosts.is_chief,
+      ),
     )
-    with _leaving_workdir_free(workdir, saver):
+    with (
+      contextlib.closing(run.profile),
+      _leaving_workdir_free(workdir, saver),
+    ):
       length = run.finish(evaluation_is_left=evaluation_is_left)
-  card |= length.for_card()  # With a budget all hosts read the first's clock.
+    card |= length.for_card()  # With a budget all hosts read the first's clock.
+    if hosts.is_chief:
+      card["time"] = run.watch.for_card()
+      reporter.text("run", run_card.as_markdown(card), step=length.total_steps)
+      logging.info("%s", card["time"]["sentence"])
   if hosts.is_chief:
-    card["time"] = run.watch.for_card()
-    logging.info("%s", card["time"]["sentence"])
+    hparams.write_run(workdir, run_card.hyperparameters(card))
     final = {**metrics_file.last_records(workdir), **length.ending()}
     run_card.write(workdir, {**card, "final": final, "finished": True})
   hosts.wait()
@@ -381,6 +401,8 @@ class Run:
     reporter: where the records go.
     should_stop: asked between calls of run_steps, and batches of an evaluation.
     watch: adds up what the time goes into.
+    watcher: measures the layers at logged steps.
+    profile: traces some steps.
   """
 
   state: TrainState
@@ -395,6 +417,8 @@ class Run:
   reporter: reporter_lib.Reporter
   should_stop: Callable[[], bool]
   watch: bottleneck.Stopwatch
+  watcher: watching.Watcher | watching.NoWatcher
+  profile: profiling.Profile
 
   def __post_init__(self) -> None:
     self.loop = self.config.loop
@@ -428,6 +452,7 @@ class Run:
     if evaluation_is_left and self._is_due(step, self.loop.eval_every_steps):
       self._evaluate(step)
       self.length.is_out_of_patience(step)
+    self.profile.start(step)
     self._take_batches(step)
     while step < self.length.total_steps:
       before = step
@@ -441,6 +466,7 @@ class Run:
         self.length.go_back(step)
         self.reporter.go_back(step)
         continue
+      self.profile.after(step)
       self.length.called(step, step - before, traced=traced)
       if first_call:
         self.length.look(self.evaluate, self.eval_batches, self.saver.save)
@@ -461,6 +487,15 @@ class Run:
   def _call(self, step: int) -> bool:
     """Takes some steps; returns whether the step was traced for them."""
     count = self.pace.steps(self._next_stop(step) - step)
+    if self.profile.covers(step):
+      count = 1
+    self._figures = None
+    last = step + count
+    watched = count == 1 and self._is_due(last, self.loop.log_every_steps)
+    watched = watched and self.watcher.is_cheap()
+    if watched:
+      with self.watch.spent_on("summaries"):
+        self.watcher.begin()
     size = self.length.image_size_at(step)
     traced = size not in self.run_steps
     if traced:
@@ -473,17 +508,23 @@ class Run:
       )
     first = step + self.guard.order_offset
     steps = range(first, first + count)
-    start = time.perf_counter()
-    with self.pace.timed(count), input_failures(steps, self.config):
+    with (
+      self.profile.traced(step),
+      self.pace.timed(count),
+      input_failures(steps, self.config),
+    ):
       waited = self.run_steps[size](self._iterator, tf.constant(scalar(count)))
       self._step()  # Waits for the device.
     self.watch.called(
       count,
-      time.perf_counter() - start,
+      self.pace.last_seconds,
       waited=float(waited.numpy()),
       traced=traced,
       image_size=size,
     )
+    if watched:
+      with self.watch.spent_on("summaries"):
+        self._figures = self.watcher.end()
     return traced
 
   def _report(self, step: int) -> None:
@@ -510,6 +551,8 @@ class Run:
           **self.watch.input_share(),
         }
       )
+      if self._figures:
+        self.reporter.layers(self._figures, step=step)
     self._measure_ceiling(step)
     news = self.watch.news()
     if news:
@@ -581,7 +624,11 @@ class Run:
       self.loop.save_every_steps,
     )
     due = [step + every - step % every for every in periods if every]
-    return min(self.length.total_steps, *self.length.growths(step), *due)
+    due += self.length.growths(step) + self.profile.stops(step)
+    # The step that is logged is a call of its own, and its layers measured.
+    logged = (due[0] - 1, self.length.total_steps - 1)
+    due += [stop for stop in logged if stop > step]
+    return min(self.length.total_steps, *due)
 
 
 class Pace:
@@ -600,6 +647,7 @@ class Pace:
     self._next = 1
     self._steps = 0
     self._seconds = 0.0
+    self.last_seconds = 0.0  # Of the last call.
 
   def steps(self, most: int) -> int:
     """Returns the number of steps of the next call, at most `most`."""
@@ -614,7 +662,10 @@ class Pace:
     seconds = self._hosts.of_chief(time.perf_counter() - start)
     self._steps += count
     self._seconds += seconds
-    self._next = max(1, min(2 * count, int(count / seconds * CALL_SECONDS)))
+    self.last_seconds = seconds
+    fit = int(count / seconds * CALL_SECONDS)
+    if count >= self._next or fit < count:  # Others were cut short.
+      self._next = max(1, min(2 * count, fit))
 
   def read(self) -> dict[str, float]:
     """Returns the images per second since the last read."""

@@ -129,6 +129,30 @@ class LostSteps(tf.Module):
     }
 
 
+class NotedGradients(tf.Module):
+  """The norms of a step's gradients, noted if they are wanted; not saved.
+
+  Attributes:
+    wanted: whether the next step is to note them, a bool scalar.
+    squares: the square of the norm of each parameter's gradient, as the update
+      took it, [parameters] float32.
+  """
+
+  def __init__(self, count: int) -> None:
+    super().__init__()
+    self.wanted = tf.Variable(False, trainable=False)
+    self.squares = tf.Variable(tf.zeros([count]), trainable=False)
+
+  def note(self, gradients: list[tf.Tensor]) -> None:
+    """Notes the norms of gradients, float32, if they are wanted."""
+
+    def note() -> None:
+      halves = [tf.nn.l2_loss(gradient) for gradient in gradients]
+      self.squares.assign(2.0 * tf.stack(halves))
+
+    tf.cond(self.wanted, note, lambda: None)
+
+
 class TrainState:
   """The variables of a run.
 
@@ -155,6 +179,7 @@ class TrainState:
     loss_scale: the dynamic loss scale under mixed_float16, else None.
     window: the metrics since they were last logged.
     lost: the steps whose gradient was not finite, and what they led to.
+    noted: the norms of the last gradients that were wanted.
     best: the result of the best evaluation so far, -1 before the first.
     evaluations_since_best: their number, if there is a patience, else None.
     timetable: where the run is in its time, if that is limited, else None.
@@ -201,6 +226,7 @@ class TrainState:
     self.loss_scale = tricks.LossScale() if half else None
     self.window = MetricWindow()
     self.lost = LostSteps()
+    self.noted = NotedGradients(len(self.parameters))
     self.best = tf.Variable(-1.0, trainable=False, name="best")
     self.evaluations_since_best = (
       tf.Variable(0, dtype=tf.int64, trainable=False, name="since_best")

@@ -408,6 +408,7 @@ def apply_gradients(
   config: TrainConfig,
 ) -> None:
   """Updates parameters, slots and averages; the gradients are finite."""
+  state.noted.note(gradients)
   state.optimizer.apply(gradients, learning_rate=learning_rate, step=step)
   if state.averages:
     decay = tricks.ema_decay_at(step, config.regularization.ema_decay)

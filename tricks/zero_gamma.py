@@ -51,6 +51,24 @@ def zero_gamma(model: tf.keras.Model) -> list[keras_compat.Layer]:
 
   Reference: He et al. 2018, section 3.1 (zero γ); Goyal et al. 2017.
   """
+  zeroed = last_batch_norms(model)
+  for layer in zeroed:
+    layer.gamma.assign(tf.zeros(layer.gamma.shape, layer.gamma.dtype))
+  return zeroed
+
+
+def last_batch_norms(model: tf.keras.Model) -> list[keras_compat.Layer]:
+  """Returns the BatchNorms whose γ `zero_gamma` sets, and sets none.
+
+  Args:
+    model: as of `zero_gamma`.
+
+  Returns:
+    Layers from input to output, each once.
+
+  Raises:
+    ValueError: the model is not functional.
+  """
   if not keras_compat.is_functional(model):
     raise ValueError(
       "zero_gamma needs a functional model, whose graph of layers is known,"
@@ -62,10 +80,7 @@ def zero_gamma(model: tf.keras.Model) -> list[keras_compat.Layer]:
   # A shared layer has one γ for all its calls: each must be a branch's last.
   kept = {id(n.layer) for i, n in enumerate(graph) if i not in last}
   layers = {id(graph[i].layer): graph[i].layer for i in sorted(last)}
-  zeroed = [layer for key, layer in layers.items() if key not in kept]
-  for layer in zeroed:
-    layer.gamma.assign(tf.zeros(layer.gamma.shape, layer.gamma.dtype))
-  return zeroed
+  return [layer for key, layer in layers.items() if key not in kept]
 
 
 def _last_batch_norms(graph: Sequence[keras_compat.GraphNode]) -> set[int]:

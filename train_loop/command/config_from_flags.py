@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from train_loop.command.flags import Values, group
-from train_loop.command.settings import EpochSettings
+from train_loop.command.settings import EpochSettings, RunSettings
 from train_loop.config import (
   MAX_STEPS,
   EvaluationConfig,
@@ -97,6 +97,7 @@ def config_from_flags(
       total_steps=total_steps,
       examples_per_epoch=examples_per_epoch,
       eval_every_steps=eval_every_steps,
+      profile_steps=group(RunSettings, values).profiled,
       progressive_image_sizes=tuple(
         (size, round(fraction * total_steps)) for size, fraction in spans.sizes
       ),

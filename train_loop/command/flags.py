@@ -61,6 +61,7 @@ OF_A_START = (
   "workdir",
   "mode",
   "allow_changes",
+  "profile_steps",
   trust.ALLOW,
   "checkpoint",
   *(field.name for field in dataclasses.fields(PredictSettings)),

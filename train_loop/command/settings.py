@@ -113,6 +113,12 @@ class RunSettings:
     help="The shorter side to which mode convert reduces larger images; 0 "
     "copies them as they are.",
   )
+  profile_steps: tuple[str, ...] = setting(
+    (),
+    help="Trace these steps for TensorBoard's page Profile, which the package "
+    "xprof adds: from the first up to the second, as in 100,110. See "
+    "watching.md.",
+  )
   folds: int = setting(
     0,
     low=0,
@@ -133,9 +139,23 @@ class RunSettings:
     check(self)
     if self.folds == 1:
       raise refused("folds", self.folds, "0, or at least 2")
+    _ = self.profiled  # Raises if one cannot be read.
     _require_folder_name("workdir", self.workdir)
     if self.mode != "export":  # Which writes files too, all of them new.
       _require_folder_name("output_dir", self.output_dir)
+
+  @property
+  def profiled(self) -> tuple[int, ...]:
+    """The steps that are traced, as numbers."""
+    try:
+      steps = tuple(map(int, self.profile_steps))
+    except ValueError:
+      raise refused(
+        "profile_steps",
+        _joined(self.profile_steps),
+        "two steps, as in 100,110",
+      ) from None
+    return steps
 
 
 @dataclasses.dataclass(frozen=True)

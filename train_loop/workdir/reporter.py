@@ -9,7 +9,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import logging
@@ -17,8 +17,11 @@ from tqdm import tqdm
 
 from train_loop import audit as audit_lib
 from train_loop.workdir.metrics_file import MetricsFile
-from train_loop.workdir.tensorboard import TensorBoardWriter
+from train_loop.workdir.tensorboard import LAYOUT, TensorBoardWriter
 from train_loop.workdir.writing import write_atomically
+
+if TYPE_CHECKING:
+  from train_loop import watching
 
 AUDIT_FILE = "audit.txt"
 
@@ -80,6 +83,7 @@ class Reporter:
       name: TensorBoardWriter(root / name, start_step=start_step)
       for name in ("train", "eval")
     }
+    self._boards["train"].layout(LAYOUT)
 
   def go_back(self, step: int) -> None:
     """Drops the records after a step, which are made again."""
@@ -107,6 +111,15 @@ class Reporter:
     figures = _figures(record, _EVALUATION)
     self._say(record, "evaluation: " + ", ".join(figures))
 
+  def layers(self, figures: watching.Figures, *, step: int) -> None:
+    """Shows norms and γ in TensorBoard's train run."""
+    self._boards["train"].scalars(figures.scalars, step=step)
+    self._boards["train"].histograms(figures.histograms, step=step)
+
+  def text(self, name: str, markdown: str, *, step: int) -> None:
+    """Shows a text in TensorBoard's train run."""
+    self._boards["train"].text(name, markdown, step=step)
+
   def image(self, name: str, image: np.ndarray, *, step: int) -> None:
     """Shows a picture in TensorBoard's train run."""
     self._boards["train"].image(name, image, step=step)
@@ -115,8 +128,7 @@ class Reporter:
     """Writes what each variable is to audit.txt, and shows it."""
     path = pathlib.Path(self._workdir) / AUDIT_FILE
     write_atomically(path, audit_lib.as_text(rows))
-    text = audit_lib.as_text(rows, form="github")
-    self._boards["train"].text("audit", text, step=0)
+    self.text("audit", audit_lib.as_text(rows, form="github"), step=0)
 
   def close(self) -> None:
     """Closes files and bar."""
@@ -169,6 +181,12 @@ class Bystander(Reporter):
     """Does nothing."""
 
   def evaluation(self, record: dict[str, Any]) -> None:
+    """Does nothing."""
+
+  def layers(self, figures: watching.Figures, *, step: int) -> None:
+    """Does nothing."""
+
+  def text(self, name: str, markdown: str, *, step: int) -> None:
     """Does nothing."""
 
   def image(self, name: str, image: np.ndarray, *, step: int) -> None:

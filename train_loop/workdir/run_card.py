@@ -31,6 +31,7 @@ FILE_NAME = "run_card.json"
 FREE_SETTINGS = (
   "checkpoint_every_steps",
   "keep_checkpoints",
+  "profile_steps",
   "steps_per_loop",
   "on_nonfinite",
   "max_skipped_steps",
@@ -254,6 +255,53 @@ def require_same(
       f"workdir {os.fspath(workdir)} holds a run with {'; '.join(changes)}: "
       f"give the same {values} to continue it, or another workdir{more}"
     )
+
+
+def hyperparameters(card: dict[str, Any]) -> dict[str, Any]:
+  """Returns the settings that tell a run from others, for TensorBoard.
+
+  Args:
+    card: the run's. Its settings that are not the default are taken, and some
+      that every run has.
+  """
+  defaults = default_settings()
+  own = {**card["settings"], **card.get("flags", {})}
+  always = ("optimizer", "base_learning_rate", "global_batch_size", "seed")
+  named = {
+    name: value
+    for name, value in card["settings"].items()
+    if name in always or value != defaults.get(name)
+  }
+  for name in ("model", "dataset", "recipe", "epochs"):
+    if own.get(name):
+      named[name] = own[name]
+  return {
+    name: value if isinstance(value, (bool, int, float, str)) else str(value)
+    for name, value in sorted(named.items())
+  }
+
+
+def as_markdown(card: dict[str, Any]) -> str:
+  """Returns what TensorBoard shows of a card: what a run is, and how it ended.
+
+  Args:
+    card: the run's.
+  """
+  rows = {
+    "command": card.get("command"),
+    "data": card.get("data", {}).get("name"),
+    "parameters": card.get("parameter_count"),
+    **{f"version of {k}": v for k, v in card.get("versions", {}).items()},
+    **card.get("device", {}),
+    **hyperparameters(card),
+    "time": card.get("time", {}).get("sentence"),
+  }
+  lines = [
+    f"| {name} | {str(value).replace('|', '&#124;')} |"
+    for name, value in rows.items()
+    if value not in (None, "", [])
+  ]
+  return "\n".join(["| | |", "|---|---|", *lines])
 
 
 def default_settings() -> dict[str, Any]:

@@ -7,13 +7,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar_summary
+from tensorboard.plugins.histogram import summary_v2 as histogram_summary
 from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -32,6 +35,33 @@ TAGS = {
     "learning_rate",
   )
 }
+
+# The page CUSTOM SCALARS: categories, charts, and the tags of their lines.
+LAYOUT = {
+  "Learning": {
+    "loss, trained and evaluated": ["curves/loss"],
+    "top-1, trained and evaluated": ["curves/top1"],
+    "learning rate": ["curves/learning_rate"],
+    "loss scale, and steps skipped": [
+      "internals/loss_scale",
+      "internals/skipped_steps",
+    ],
+  },
+  "Layers, from stem to head": {
+    "gradient": ["norms/gradient/.*"],
+    "update": ["norms/update/.*"],
+    "weights": ["norms/weight/.*"],
+    "update by weights": ["norms/update_to_weight/.*"],
+    "gap between weights and their averages": ["norms/ema_gap"],
+  },
+  "Speed": {
+    "images per second": ["internals/images_per_second"],
+    "share of the time that waits for input": ["internals/input_share"],
+  },
+}
+
+# Where a workdir has the records of training.
+TRAIN_FOLDER = os.path.join("tensorboard", "train")
 
 # The least width of an image in the picture, for its caption to be legible.
 _CELL_WIDTH = 112
@@ -61,10 +91,10 @@ class TensorBoardWriter:
       )
 
   def scalars(self, values: dict[str, float], *, step: int) -> None:
-    """Writes a value for each name."""
+    """Writes a value for each name; one with a slash is the tag itself."""
     with self._writing():
       for name, value in values.items():
-        tag = TAGS.get(name, f"internals/{name}")
+        tag = TAGS.get(name, name if "/" in name else f"internals/{name}")
         self._add(step, tag=tag, simple_value=value)
       self._writer.flush()
 
@@ -81,13 +111,45 @@ class TensorBoardWriter:
       self._add(step, tag=f"examples/{name}", image=png)
       self._writer.flush()
 
+  def histograms(self, values: dict[str, np.ndarray], *, step: int) -> None:
+    """Writes the distribution of the values of each tag."""
+    with self._writing():
+      for tag, array in values.items():
+        self._write(histogram_summary.histogram_pb(tag, array), step)
+      self._writer.flush()
+
+  def layout(self, charts: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Lays the page CUSTOM SCALARS out, in place of an earlier layout.
+
+    Args:
+      charts: by the title of a category, and by that of a chart in it, the
+        regular expressions of the tags of its lines.
+    """
+    layout = layout_pb2.Layout(
+      category=[
+        layout_pb2.Category(
+          title=title,
+          chart=[
+            layout_pb2.Chart(
+              title=name, multiline=layout_pb2.MultilineChartContent(tag=tags)
+            )
+            for name, tags in within.items()
+          ],
+        )
+        for title, within in charts.items()
+      ]
+    )
+    made = summary_pb2.Summary.FromString(
+      custom_scalar_summary.pb(layout).SerializeToString()
+    )
+    with self._writing():
+      self._write(made, 0)
+      self._writer.flush()
+
   def text(self, name: str, markdown: str, *, step: int) -> None:
     """Shows a text on the page TEXT."""
-    made = text_summary.text_pb(name, markdown)
     with self._writing():
-      self._writer.add_event(
-        event_pb2.Event(wall_time=time.time(), step=step, summary=made)
-      )
+      self._write(text_summary.text_pb(name, markdown), step)
       self._writer.flush()
 
   def close(self) -> None:
@@ -99,7 +161,11 @@ class TensorBoardWriter:
     return writing(self._logdir, tf.errors.OpError)
 
   def _add(self, step: int, **value: Any) -> None:
-    summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(**value)])
+    self._write(
+      summary_pb2.Summary(value=[summary_pb2.Summary.Value(**value)]), step
+    )
+
+  def _write(self, summary: summary_pb2.Summary, step: int) -> None:
     self._writer.add_event(
       event_pb2.Event(wall_time=time.time(), step=step, summary=summary)
     )
