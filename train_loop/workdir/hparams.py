@@ -80,7 +80,7 @@ def write_run(run: str | os.PathLike[str], flags: Mapping[str, Value]) -> None:
       )
     ]
   )
-  beginning = hparams_summary.hparams_pb(dict(flags), trial_id=os.fspath(run))
+  beginning = hparams_summary.hparams_pb(dict(flags), trial_id=name)
   _write(pathlib.Path(run) / "tensorboard", beginning, ending)
 
 
