@@ -287,6 +287,7 @@ def test_tensorboard_reads_a_session_group_for_each_run(finished):
     )
     for group in groups.session_groups
   }
+  assert "0_baseline/seed_2" in {g.name for g in groups.session_groups}
   names = [("baseline", 0.0), ("+ label_smoothing=0.1", 0.0)]
   names.append(("+ mixup_alpha=0.2", 0.2))
   assert found == {(name, s, alpha) for name, alpha in names for s in range(3)}

@@ -54,15 +54,21 @@ def write_ladder(
   )
   _write(pathlib.Path(workdir), columns)
   for run, flags in runs.items():
-    write_run(run, flags)
+    write_run(run, flags, name=os.path.relpath(run, workdir))
 
 
-def write_run(run: str | os.PathLike[str], flags: Mapping[str, Value]) -> None:
+def write_run(
+  run: str | os.PathLike[str],
+  flags: Mapping[str, Value],
+  *,
+  name: str = "",
+) -> None:
   """Writes the line of a finished run, in place of an earlier one.
 
   Args:
     run: its workdir.
     flags: values by name.
+    name: what it is called among the others; "" is its workdir.
 
   Raises:
     ConfigError: the disk is full, or the like.
@@ -80,7 +86,9 @@ def write_run(run: str | os.PathLike[str], flags: Mapping[str, Value]) -> None:
       )
     ]
   )
-  beginning = hparams_summary.hparams_pb(dict(flags), trial_id=name)
+  beginning = hparams_summary.hparams_pb(
+    dict(flags), trial_id=name or os.fspath(run)
+  )
   _write(pathlib.Path(run) / "tensorboard", beginning, ending)
 
 
