@@ -64,6 +64,8 @@ def test_every_field_is_a_flag_of_its_name_and_arrives():
     "hold_steps": "hold_epochs",
     "boundary_steps": "boundary_epochs",
     "decay_steps": "decay_epochs",
+    "swa_steps": "swa_epochs",
+    "swa_every_steps": "swa_every_epochs",
     "eval_every_steps": "eval_every_epochs",
   }
   for section in (

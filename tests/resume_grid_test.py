@@ -26,6 +26,7 @@ STEPS, STOP = 3, 1
 TRICKS = {
   "plain": ({}, {}),
   "ema": ({"ema_decay": 0.9}, {}),
+  "swa": ({"swa_steps": 7}, {}),
   "mixup": ({"mixup_alpha": 0.2}, {}),
   "cutmix": ({"cutmix_alpha": 1.0}, {}),
   "stochastic_depth": ({}, {"drop_probability": 0.5}),
@@ -56,7 +57,7 @@ TRICKS = {
 }
 ADDONS = ("tfa:LAMB", "tfa:SGDW")
 # They are the same whatever the update rule: two see them.
-OF_ANY_OPTIMIZER = ("sam",)
+OF_ANY_OPTIMIZER = ("sam", "swa")
 GRID = [
   (optimizer, trick)
   for trick in TRICKS

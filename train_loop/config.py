@@ -387,9 +387,25 @@ class RegularizationConfig:
     help="Decay of the average of weights and BatchNorm statistics that "
     "evaluation uses; 0 is off.",
   )
+  swa_steps: int = setting(
+    0,
+    low=0,
+    flag=False,
+    help="How many of the last steps stochastic weight averaging counts; 0 is "
+    "off.",
+  )
+  swa_every_steps: int = setting(
+    1, low=1, flag=False, help="Steps between two that it averages."
+  )
 
   def __post_init__(self) -> None:
     check(self)
+    _require(
+      not (self.swa_steps and self.ema_decay),
+      "ema_decay",
+      self.ema_decay,
+      "0 with swa_steps (swa_epochs): there is one average of the weights",
+    )
     _require(
       not (self.mixup_alpha and self.cutmix_alpha),
       "cutmix_alpha",
@@ -739,6 +755,7 @@ class TrainConfig:
         ends,
         f"at most total_steps ({self.loop.total_steps})",
       )
+    self._require_averages()
     boundaries = self.schedule.boundary_steps
     _require(
       self.schedule.schedule != "step" or boundaries[0] > ramp,
@@ -752,4 +769,24 @@ class TrainConfig:
       "global_batch_size",
       batch,
       f"a multiple of accumulate_steps ({parts})",
+    )
+
+  def _require_averages(self) -> None:
+    """Raises unless stochastic weight averaging, if it is on, has its steps."""
+    steps = self.regularization.swa_steps
+    if not steps:
+      return
+    every = self.regularization.swa_every_steps
+    _require(
+      every < steps <= self.loop.total_steps,
+      "swa_steps",
+      steps,
+      f"in ({every}, {self.loop.total_steps}]: more than swa_every_steps, or "
+      "there is nothing to average",
+    )
+    _require(
+      not self.loop.max_minutes,
+      "max_minutes",
+      self.loop.max_minutes,
+      "0 with swa_steps (swa_epochs), which must know the last step",
     )

@@ -20,6 +20,7 @@ from absl import logging
 import tricks
 from train_loop import (
   audit,
+  averaged_statistics,
   bottleneck,
   budget,
   ceiling,
@@ -297,6 +298,9 @@ def _restore_and_run(
       saver=saver,
       guard=nonfinite.Guard(state, config, saver, workdir),
       reporter=reporter,
+      renew_statistics=averaged_statistics.Renewal(
+        state, config, lambda: batches_from(0)
+      ),
       should_stop=should_stop,
       watch=bottleneck.Stopwatch(
         global_batch_size=config.loop.global_batch_size,
@@ -403,6 +407,7 @@ class Run:
     watch: adds up what the time goes into.
     watcher: measures the layers at logged steps.
     profile: traces some steps.
+    renew_statistics: gives averaged weights statistics of their own at a step.
   """
 
   state: TrainState
@@ -419,6 +424,7 @@ class Run:
   watch: bottleneck.Stopwatch
   watcher: watching.Watcher | watching.NoWatcher
   profile: profiling.Profile
+  renew_statistics: Callable[[int], None] = lambda step: None
 
   def __post_init__(self) -> None:
     self.loop = self.config.loop
@@ -533,7 +539,11 @@ class Run:
     logged = self._is_due(step, self.loop.log_every_steps)
     if logged:
       self._log(step)
-    if self.evaluate and self._is_due(step, self.loop.eval_every_steps):
+    evaluates = self.evaluate and self._is_due(step, self.loop.eval_every_steps)
+    if evaluates or self._is_due(step, self.loop.save_every_steps):
+      with self.watch.spent_on("evaluation"):
+        self.renew_statistics(step)
+    if evaluates:
       self._evaluate(step)
       if self.length.is_out_of_patience(step) and not logged:
         self._log(step)

@@ -173,7 +173,7 @@ class TrainState:
       numbers.
     rate_multipliers: for each parameter, by what its rate is multiplied.
     optimizer: turns gradients into updates, and keeps its slots.
-    averages: the moving averages of `averaged`, or none.
+    averages: the averages of `averaged`, EMA's or SWA's, or none.
     followed: pairs of an average and its variable, without the frozen ones,
       whose average never changes.
     loss_scale: the dynamic loss scale under mixed_float16, else None.
@@ -215,7 +215,9 @@ class TrainState:
       decayed=self.decayed,
       rate_multipliers=self.rate_multipliers,
     )
-    averaged = self.averaged if config.regularization.ema_decay else []
+    settings = config.regularization
+    averages = settings.ema_decay or settings.swa_steps
+    averaged = self.averaged if averages else []
     self.averages = [_copy(v) for v in averaged]
     self.followed = [
       (average, variable)

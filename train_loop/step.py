@@ -411,9 +411,27 @@ def apply_gradients(
   state.noted.note(gradients)
   state.optimizer.apply(gradients, learning_rate=learning_rate, step=step)
   if state.averages:
-    decay = tricks.ema_decay_at(step, config.regularization.ema_decay)
-    for average, variable in state.followed:
-      average.assign(tricks.ema(average, variable, decay=decay))
+    move_averages(state, step, config)
+
+
+@unconverted
+def move_averages(
+  state: TrainState, step: tf.Tensor, config: TrainConfig
+) -> None:
+  """Moves the averages towards the weights after a step: EMA's, or SWA's."""
+  settings, move = config.regularization, tricks.ema
+  if settings.swa_steps:
+    move = tricks.swa
+    decay = tricks.swa_decay_at(
+      step,
+      total_steps=config.loop.total_steps,
+      swa_steps=settings.swa_steps,
+      every_steps=settings.swa_every_steps,
+    )
+  else:
+    decay = tricks.ema_decay_at(step, settings.ema_decay)
+  for average, variable in state.followed:
+    average.assign(move(average, variable, decay=decay))
 
 
 @unconverted

@@ -24,6 +24,7 @@ and beyond it:
   adamw, lars, lamb, muon  update rules
   optimizers       make_optimizer: the update rules by name
   ema              ema, ema_decay_at
+  swa              swa, swa_decay_at
   sam              sam_perturbations: sharpness-aware minimization
   stochastic_depth stochastic_depth, drop_probabilities
   progressive_resizing  resized: smaller images first
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     warmup_stable_decay,
   )
   from tricks.stochastic_depth import drop_probabilities, stochastic_depth
+  from tricks.swa import swa, swa_decay_at
   from tricks.weight_decay import (
     decay_mask,
     kernel_mask,
@@ -121,6 +123,8 @@ __all__ = [
   "smoothing_shares",
   "softmax_loss",
   "stochastic_depth",
+  "swa",
+  "swa_decay_at",
   "undecayed_matrices",
   "warmup_hold_cosine",
   "warmup_stable_decay",
@@ -163,6 +167,8 @@ _FILES = {
   "warmup_stable_decay": "schedules",
   "drop_probabilities": "stochastic_depth",
   "stochastic_depth": "stochastic_depth",
+  "swa": "swa",
+  "swa_decay_at": "swa",
   "decay_mask": "weight_decay",
   "kernel_mask": "weight_decay",
   "l2_gradient": "weight_decay",

@@ -74,6 +74,11 @@ def config_from_flags(
   if values.schedule == "step":
     boundary_steps = tuple(map(steps, spans.boundaries))
     _require_boundaries(spans, boundary_steps, warmup_steps + hold_steps)
+  averages: dict[str, int] = {}
+  if spans.swa_epochs:
+    every = max(1, steps(spans.swa_every_epochs))
+    averages = {"swa_steps": steps(spans.swa_epochs), "swa_every_steps": every}
+    _require_averages(spans, averages["swa_steps"], every, total_steps)
   eval_every_steps = 0
   if spans.eval_every_epochs:
     eval_every_steps = max(1, steps(spans.eval_every_epochs))
@@ -87,7 +92,7 @@ def config_from_flags(
       boundary_steps=boundary_steps,
     ),
     optimizer=group(OptimizerConfig, values),
-    regularization=group(RegularizationConfig, values),
+    regularization=group(RegularizationConfig, values, **averages),
     evaluation=group(EvaluationConfig, values),
     loss=_loss(values, class_counts),
     precision=PrecisionConfig(precision=precision, jit_compile=jit_compile),
@@ -139,6 +144,18 @@ def _require_stable(
       "warmup_epochs + decay_epochs must be at most epochs: "
       f"{spans.epochs:g} epochs are {total_steps} steps, got {warmup_steps} + "
       f"{decay_steps} steps"
+    )
+
+
+def _require_averages(
+  spans: EpochSettings, swa_steps: int, every: int, total_steps: int
+) -> None:
+  """Raises unless there are two weights at least to average."""
+  if not every < swa_steps <= total_steps:
+    raise ConfigError(
+      f"swa_epochs must be more than swa_every_epochs "
+      f"({spans.swa_every_epochs:g}) by a step, and at most epochs "
+      f"({spans.epochs:g}), got {spans.swa_epochs:g}"
     )
 
 

@@ -27,11 +27,17 @@ _EFFECTS: dict[str, str] = {
     changes.RATE,
   ),
   "eval_every_epochs": changes.WATCHED,
+  "swa_every_epochs": changes.IF_ON["swa_every_steps"],
   "eval_resize": "how the run is evaluated",
   **{
     field.name: "the training images"
     for field in flags.fields_of(data.Augmentation)
   },
+}
+# As far as both values are on.
+_IF_ON: dict[str, str] = {
+  "progressive_image_sizes": changes.LENGTH,
+  "swa_epochs": changes.IF_ON["swa_steps"],
 }
 # Why flags never change, if that is not the network or its variables.
 _REFUSED: dict[str, str] = {
@@ -41,7 +47,9 @@ _REFUSED: dict[str, str] = {
     ("precision", "jit_compile", "onednn", "tensor_float_32"),
     "what the run computes in",
   ),
-  **dict.fromkeys(("optimizer", "ema_decay"), "what checkpoints hold"),
+  **dict.fromkeys(
+    ("optimizer", "ema_decay", "swa_epochs"), "what checkpoints hold"
+  ),
   **dict.fromkeys(("patience", "max_minutes"), "what checkpoints hold"),
   **dict.fromkeys(("zero_gamma", "cool_down_epochs"), "only how a run begins"),
 }
@@ -122,10 +130,11 @@ def difference(
   """
   asked = flags.as_dict(values)
   effects = {**_EFFECTS, **(effects or {})}
-  sizes = "progressive_image_sizes"
-  before, after = (each.get(sizes) for each in (saved, asked))
-  # The network takes images of any size only if it was begun so.
-  effects[sizes] = changes.LENGTH if before and after else ""
+  # The network takes images of any size, and a checkpoint has averages, only if
+  # the run was begun so.
+  for name, effect in _IF_ON.items():
+    before, after = (each.get(name) for each in (saved, asked))
+    effects.setdefault(name, effect if before and after else "")
   changed = changes.find(
     flags.comparable(saved), flags.comparable(asked), effects=effects
   )

@@ -331,6 +331,22 @@ class EpochSettings:
     help="With init_from: decay from the branch's first step to its end, after "
     "so many epochs; sets schedule, epochs and decay_epochs.",
   )
+  swa_epochs: float = setting(
+    0.0,
+    low=0.0,
+    high=MAX_EPOCHS,
+    help="Stochastic weight averaging (SWA, Izmailov et al. 2018): evaluation "
+    "uses the equal average of the weights after each of the last so many "
+    "epochs, with BatchNorm statistics of its own; 0 is off. Not with "
+    "ema_decay. See schedules.md.",
+  )
+  swa_every_epochs: float = setting(
+    1.0,
+    low=0.0,
+    open_low=True,
+    high=MAX_EPOCHS,
+    help="Epochs between two weights that SWA averages.",
+  )
   boundary_epochs: tuple[str, ...] = setting(
     ("30", "60", "80"),
     help="The epochs at which schedule step multiplies the rate by "

@@ -43,9 +43,10 @@ def run(values: flags.Values) -> int:
   flags.require_workdir(values)
   if flags.is_auto_batch_size(values):
     raise refused(flags.BATCH_SIZE, "auto", "a number in mode schedule")
+  branch_step = 0
   if values.init_from:
     branching.require(values)
-    branching.adopt(values)
+    branch_step = branching.adopt(values).step
   config = compose.plan(values, with_weights=False).config
   rates = tricks.learning_rates(make_schedule(config), config.loop.total_steps)
   folder = pathlib.Path(values.workdir)
@@ -53,7 +54,7 @@ def run(values: flags.Values) -> int:
     folder.mkdir(parents=True, exist_ok=True)
   write_atomically(folder / TABLE, table(rates, config))
   with writing(folder / PICTURE):
-    (folder / PICTURE).write_bytes(picture(rates, config))
+    (folder / PICTURE).write_bytes(picture(rates, config, branch_step))
   print(
     f"{folder} has {TABLE} and {PICTURE}: {len(rates)} steps, learning rate "
     f"{rates[0]:.4g} at first, {rates.max():.4g} at its peak, {rates[-1]:.4g} "
@@ -96,12 +97,15 @@ def table(rates: np.ndarray, config: TrainConfig) -> str:
   return "".join(lines)
 
 
-def picture(rates: np.ndarray, config: TrainConfig) -> bytes:
-  """Returns a PNG of the rates, with warmup, hold and decay marked.
+def picture(
+  rates: np.ndarray, config: TrainConfig, branch_step: int = 0
+) -> bytes:
+  """Returns a PNG of the rates; phases, SWA and a branch's start are marked.
 
   Args:
     rates: [total_steps] float32.
     config: the run's.
+    branch_step: the step that a branch begins with, or 0.
   """
   from matplotlib.figure import Figure
 
@@ -116,6 +120,23 @@ def picture(rates: np.ndarray, config: TrainConfig) -> bytes:
       ((start + end) / 2, 1.01),
       xycoords=("data", "axes fraction"),
       ha="center",
+    )
+  swa_steps = config.regularization.swa_steps
+  if swa_steps:
+    start = len(rates) - swa_steps
+    axes.axvspan(start, len(rates), ymax=0.03, color="tab:orange")
+    axes.annotate(
+      "weights averaged (SWA)",
+      (start + swa_steps / 2, 0.04),
+      xycoords=("data", "axes fraction"),
+      ha="center",
+    )
+  if branch_step:
+    axes.axvline(branch_step, color="tab:red", linestyle="--")
+    axes.annotate(
+      " branches off here",
+      (branch_step, 0.94),
+      xycoords=("data", "axes fraction"),
     )
   axes.set_xlim(0, len(rates))
   axes.set_ylim(bottom=0)

@@ -27,7 +27,10 @@ LATEST, BEST = CHECKPOINTS
 # what they change in a run that goes on; "" is refused.
 EFFECTS: dict[str, str] = {
   "seed": "",
-  "ema_decay": "the average of the weights",
+  **dict.fromkeys(
+    ("ema_decay", "swa_steps", "swa_every_steps", "swa_epochs"),
+    "the average of the weights",
+  ),
   "patience": "when the branch ends early",
   "cool_down_epochs": RATE,
 }

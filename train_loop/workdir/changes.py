@@ -51,7 +51,9 @@ ALLOWED: dict[str, str] = {
 }
 # As far as both values are above 0: a checkpoint holds variables of them.
 IF_ON: dict[str, str] = {
-  "ema_decay": "the average of the weights",
+  **dict.fromkeys(
+    ("ema_decay", "swa_steps", "swa_every_steps"), "the average of the weights"
+  ),
   "patience": "when the run ends early",
 }
 _ALLOWING = ", or allow_changes to go on with others"
