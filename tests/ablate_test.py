@@ -15,7 +15,14 @@ from scipy import stats
 
 from tests import tiny
 from train_loop import ConfigError
-from train_loop.command import child, flags, ladder_report, ladders, signals
+from train_loop.command import (
+  child,
+  flags,
+  ladder_report,
+  ladders,
+  network_facts,
+  signals,
+)
 from train_loop.modes import ablate
 from train_loop.workdir import run_card
 
@@ -162,6 +169,21 @@ def test_what_cannot_be_done_is_one_line_before_any_run(
   pattern = message.replace("(", r"\(").replace("+", r"\+")
   assert raised.match(pattern)
   assert not list(tmp_path.iterdir())
+
+
+def test_a_trick_without_effect_on_another_s_network_is_refused(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # As the counting sets it.
+  # Counted in this process, which has TensorFlow.
+  monkeypatch.setattr(network_facts, "of", network_facts._count)
+  arguments = ("--dataset=synthetic", "--model=keras:MobileNet", "--epochs=8")
+  efficient = flags.parse(
+    *("--mode=ablate", f"--workdir={tmp_path / 'new'}", *arguments)
+  )
+  with pytest.raises(ConfigError, match="MobileNet has no residual branch"):
+    ablate.run(efficient)
+  assert not (tmp_path / "new").exists()
 
 
 class FakeRuns:

@@ -13,6 +13,8 @@ import multiprocessing
 import os
 from typing import Any
 
+from train_loop import machine
+
 # What a network lacks on which the trick of a flag has no effect.
 MISSING = {
   "zero_gamma": "has no residual branch that ends in a BatchNorm",
@@ -37,6 +39,7 @@ def of(network: dict[str, Any]) -> dict[str, int]:
 
 def _count(network: dict[str, Any]) -> dict[str, int]:
   os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+  machine.import_tensorflow(onednn=True)  # Without its notices.
   import tricks
   from train_loop import models
 
