@@ -37,6 +37,7 @@ def names(choices):
     + "+xla" * c.jit_compile
     + "-onednn" * (not c.onednn)
     + "+fused" * c.fuse_batch_norm
+    + "+again" * (c.recompute == "blocks")
     for c in choices
   ]
 
@@ -429,6 +430,29 @@ def test_where_nothing_worked_nothing_is_kept(fingerprint, cache):
   assert not cache.exists()
 
 
+@pytest.mark.parametrize(
+  ("first", "tried"),
+  [
+    (result(200.0, 2.0), ["float32"]),
+    (result(0.0, None, "OOM: no room"), ["float32", "float32+again"]),
+    (
+      dataclasses.replace(result(200.0, 2.0), memory=0.9),
+      ["float32", "float32+again"],
+    ),
+  ],
+)
+def test_blocks_are_computed_again_if_the_batch_does_not_fit(first, tried):
+  asked = Asked(
+    onednn="true", precision="float32", jit_compile="false", recompute="auto"
+  )
+  fake = FakeTrials({"float32": first, "float32+again": result(150.0, 2.0)})
+  choice, _ = choose(fake, asked)
+  assert fake.tried == tried
+  assert choice.precision_config.recompute == (
+    "blocks" if "+again" in tried[-1] else "none"
+  )
+
+
 def test_trials_are_rows_of_json():
   trial = Trial(Choice(True, False, "float32", True), 12.5, 2.25)
   row = trial_cache.as_row(trial)
@@ -438,6 +462,7 @@ def test_trials_are_rows_of_json():
     "precision": "float32",
     "jit_compile": True,
     "fuse_batch_norm": False,
+    "recompute": "none",
     "images_per_second": 12.5,
     "loss": 2.25,
     "failure": "",

@@ -35,6 +35,7 @@ TRICKS = {
     {"accumulate_steps": 2, "parallel_micro_batches": True},
     {},
   ),
+  "recompute": ({"recompute": "blocks"}, {"drop_probability": 0.5}),
   "progressive_sizes": (
     {"progressive_image_sizes": ((4, 0), (6, 1), (8, 2))},
     {"any_size": True},

@@ -19,6 +19,7 @@ CHOICE = {
   "precision": "float32",
   "jit_compile": False,
   "fuse_batch_norm": False,
+  "recompute": "none",
 }
 CARD = {
   "settings": {"seed": 1, "names": ["a"]},

@@ -64,6 +64,8 @@ CHECKPOINTS = ("latest", "best")
 # Whether an image has one label, or any number of them.
 TASKS = ("single_label", "multi_label")
 CLASS_BALANCES = ("none", "weights", "sampling", "logit_adjustment")
+# What the backward pass may compute again.
+RECOMPUTE = ("none", "blocks")
 # What may follow a step whose gradient is not finite.
 ON_NONFINITE = ("stop", "skip", "rollback")
 
@@ -523,6 +525,13 @@ class PrecisionConfig:
     flag=False,
     help="Let XLA compile the step; of several replicas forward and backward "
     "alone.",
+  )
+  recompute: str = setting(
+    "none",
+    choices=RECOMPUTE,
+    flag=False,
+    help="What the backward pass computes again in place of keeping it: none, "
+    "or the network's blocks.",
   )
 
   def __post_init__(self) -> None:

@@ -135,6 +135,7 @@ class _Look:
 
   def __init__(self, state: TrainState, places: np.ndarray) -> None:
     self.model = keras_compat.LayerByLayer(state.model, self._call_layer)
+    self.network = self.model
     self.parameters = state.parameters
     self.loss_scale = state.loss_scale
     self.forward: list[Seen] = []

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tricks
 from train_loop import budget, compatibility
 from train_loop import config as config_lib
-from train_loop.models import fine_tuning
+from train_loop.models import fine_tuning, recomputing
 from train_loop.optimizer import make_optimizer
 from tricks import keras_compat
 
@@ -162,6 +162,7 @@ class TrainState:
   Attributes:
     model: the Keras model, from images to logits; if auxiliary_weight is above
       0, to a list of logits and the auxiliary heads' logits.
+    network: the model, or its forward pass that keeps less; called to train.
     num_classes: the width of the logits.
     step: int64, the 0-based step that comes next.
     parameters: the trainable `tf.Variable`s, in the model's order.
@@ -189,6 +190,11 @@ class TrainState:
     self, model: tf.keras.Model, config: config_lib.TrainConfig
   ) -> None:
     self.model = model
+    self.network = (
+      model
+      if config.precision.recompute == "none"
+      else recomputing.recomputed(model)
+    )
     self.num_classes = compatibility.num_classes(model)
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
     self.parameters = keras_compat.tf_variables(model.trainable_variables)

@@ -308,7 +308,7 @@ def loss_gradients(
   with tf.GradientTape() as tape:
     logits, *auxiliary = [
       tf.cast(output, tf.float32)
-      for output in tf.nest.flatten(state.model(images[0], training=True))
+      for output in tf.nest.flatten(state.network(images[0], training=True))
     ]
     losses = label_losses(logits, targets, config)
     for side_logits in auxiliary:  # None, unless auxiliary_weight is above 0.

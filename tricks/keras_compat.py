@@ -11,7 +11,8 @@ own.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple, TypeVar
 
 import tensorflow as tf
@@ -152,6 +153,19 @@ def is_batch_norm(layer: Layer) -> bool:
   return all(hasattr(layer, name) for name in _BATCH_NORM_ATTRIBUTES)
 
 
+def repeats(layer: Layer) -> bool:
+  """Returns whether a layer draws the same if its variables are set back.
+
+  Keras 2's random layers, such as Dropout, draw from a state that is none of
+  their variables.
+
+  Args:
+    layer: a Keras layer.
+  """
+  generator = getattr(layer, "_random_generator", None)
+  return getattr(generator, "_rng_type", "stateless") == "stateless"
+
+
 def flip(images: Any, *, axis: int) -> Any:
   """Reverses an axis of a symbolic tensor, by an operation that can be saved.
 
@@ -238,6 +252,102 @@ def layer_graph(model: tf.keras.Model) -> list[GraphNode]:
   return graph
 
 
+class Value:
+  """A place for a tensor among a call's arguments.
+
+  Attributes:
+    number: of the tensor, in the order in which a model computes.
+  """
+
+  def __init__(self, number: int) -> None:
+    self.number = number
+
+
+class Call(NamedTuple):
+  """A call of a layer, as a model computes it.
+
+  Attributes:
+    layer: the layer, which is no functional model.
+    name: the layer's name; "model/layer" in a nested model.
+    args: the arguments, with a `Value` in the place of each tensor.
+    kwargs: likewise.
+    outputs: the numbers of the tensors that it gives.
+  """
+
+  layer: Layer
+  name: str
+  args: tuple[Any, ...]
+  kwargs: dict[str, Any]
+  outputs: tuple[int, ...]
+
+  @property
+  def inputs(self) -> list[int]:
+    """The numbers of the tensors that it takes."""
+    given = tf.nest.flatten((self.args, self.kwargs))
+    return [x.number for x in given if isinstance(x, Value)]
+
+  def arguments(
+    self, values: Mapping[int, Any], training: bool | None
+  ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns args and kwargs with tensors in the places of the values.
+
+    Args:
+      values: the tensors by their numbers.
+      training: for a layer that asks for it.
+    """
+    args, kwargs = tf.nest.map_structure(
+      lambda x: values[x.number] if isinstance(x, Value) else x,
+      (self.args, self.kwargs),
+    )
+    # Keras 3's models overrule what the graph says, Keras 2's do not.
+    if getattr(self.layer, "_call_has_training_arg", False) or (
+      getattr(self.layer, "_expects_training_arg", False)
+      and kwargs.get("training") is None
+    ):
+      kwargs = {**kwargs, "training": training}
+    return args, kwargs
+
+
+def layer_calls(model: tf.keras.Model) -> tuple[list[Call], list[int]]:
+  """Returns a model as a list of calls, those of nested models in their place.
+
+  Args:
+    model: a functional model (`is_functional`) of one input.
+
+  Returns:
+    The calls in the model's own order, each after those that feed it; and the
+    numbers of the model's outputs. The model's input has the number 0.
+  """
+  calls: list[Call] = []
+  numbers = itertools.count()
+
+  def follow(
+    model: tf.keras.Model, inputs: Sequence[Value], prefix: str
+  ) -> list[Value]:
+    values = dict(zip(map(id, model.inputs), inputs))
+    # Keras 3 keeps the graph of a Sequential apart.
+    functional = getattr(model, "_functional", None) or model
+    for _, nodes in sorted(functional._nodes_by_depth.items(), reverse=True):
+      for node in nodes:
+        if node.is_input:
+          continue
+        layer, args, kwargs = _call_of(node, values)
+        name = prefix + layer.name
+        symbolic = tf.nest.flatten(node.outputs)
+        if is_functional(layer):
+          given = tf.nest.flatten((args, kwargs))[: len(layer.inputs)]
+          outputs = follow(layer, given, f"{name}/")
+        else:
+          outputs = [Value(next(numbers)) for _ in symbolic]
+          made = tuple(value.number for value in outputs)
+          calls.append(Call(layer, name, args, kwargs, made))
+        values.update(zip(map(id, symbolic), outputs))
+    return [values[id(tensor)] for tensor in model.outputs]
+
+  outputs = follow(model, [Value(next(numbers))], "")
+  return calls, [value.number for value in outputs]
+
+
 class LayerByLayer(tf.keras.layers.Layer):
   """Computes a functional model by a function that calls each of its layers.
 
@@ -262,40 +372,17 @@ class LayerByLayer(tf.keras.layers.Layer):
 
   def call(self, inputs: Any, training: bool | None = None) -> list[Any]:
     """Returns the model's outputs, in a list."""
-    return self._outputs(self.model, [inputs], "", training)
-
-  def _outputs(
-    self,
-    model: tf.keras.Model,
-    inputs: list[Any],
-    prefix: str,
-    training: bool | None,
-  ) -> list[Any]:
-    values = dict(zip(map(id, model.inputs), inputs))
-    # Keras 3 keeps the graph of a Sequential apart.
-    functional = getattr(model, "_functional", None) or model
-    for _, nodes in sorted(functional._nodes_by_depth.items(), reverse=True):
-      for node in nodes:
-        if node.is_input:
-          continue
-        layer, args, kwargs = _call_of(node, values)
-        # Keras 2 hands it on to the layers that it calls meanwhile. Keras 3
-        # does so unless the graph says otherwise, which its models overrule.
-        if getattr(layer, "_call_has_training_arg", False):
-          kwargs = {**kwargs, "training": training}
-        name = prefix + layer.name
-        if is_functional(layer):
-          given = tf.nest.flatten((args, kwargs))[: len(layer.inputs)]
-          outputs = self._outputs(layer, given, f"{name}/", training)
-        else:
-          outputs = self._call_layer(layer, name, args, kwargs)
-        symbolic = tf.nest.flatten(node.outputs)
-        values.update(zip(map(id, symbolic), tf.nest.flatten(outputs)))
-    return [values[id(tensor)] for tensor in model.outputs]
+    calls, outputs = layer_calls(self.model)
+    values = {0: inputs}
+    for call in calls:
+      args, kwargs = call.arguments(values, training)
+      given = self._call_layer(call.layer, call.name, args, kwargs)
+      values.update(zip(call.outputs, tf.nest.flatten(given)))
+    return [values[number] for number in outputs]
 
 
 def _call_of(
-  node: Any, values: dict[int, Any]
+  node: Any, values: dict[int, Value]
 ) -> tuple[Layer, tuple[Any, ...], dict[str, Any]]:
   """Returns a node's layer and its arguments, with values for the symbols."""
   if hasattr(node, "arguments"):  # Keras 3.

@@ -71,12 +71,7 @@ class Plan:
 
   def config_of(self, chosen: trials.Choice) -> TrainConfig:
     """Returns the hyperparameters, computed as chosen."""
-    precision = dataclasses.replace(
-      self.config.precision,
-      precision=chosen.precision,
-      jit_compile=chosen.jit_compile,
-    )
-    return dataclasses.replace(self.config, precision=precision)
+    return dataclasses.replace(self.config, precision=chosen.precision_config)
 
   def at_batch_size(self, size: int) -> Plan:
     """Returns the same plan with another batch size: other steps and rates."""
@@ -563,8 +558,7 @@ def as_evaluated(
     values,
     examples_per_epoch=card["settings"]["examples_per_epoch"],
     class_counts=lambda: card["settings"].get("class_counts", ()),
-    precision=choice.precision,
-    jit_compile=choice.jit_compile,
+    precision=choice.precision_config,
   )
   machine.share_cores(config.optimizer.parts_at_once)
   return config, choice

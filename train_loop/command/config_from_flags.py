@@ -28,8 +28,7 @@ def config_from_flags(
   *,
   examples_per_epoch: int,
   class_counts: Callable[[], Sequence[int]] = tuple,
-  precision: str = "float32",
-  jit_compile: bool = False,
+  precision: PrecisionConfig | None = None,
 ) -> TrainConfig:
   """Returns the config that the flags ask for; epochs become steps.
 
@@ -37,8 +36,7 @@ def config_from_flags(
     values: the flags' values.
     examples_per_epoch: of the training data.
     class_counts: counts those of each class; called only if the loss needs it.
-    precision: what --precision says, or what auto found.
-    jit_compile: what --jit_compile says, or what auto found.
+    precision: what the flags say, or what auto found; None is float32.
 
   Returns:
     The config.
@@ -95,7 +93,7 @@ def config_from_flags(
     regularization=group(RegularizationConfig, values, **averages),
     evaluation=group(EvaluationConfig, values),
     loss=_loss(values, class_counts),
-    precision=PrecisionConfig(precision=precision, jit_compile=jit_compile),
+    precision=precision or PrecisionConfig(),
     loop=group(
       LoopConfig,
       values,

@@ -18,13 +18,15 @@ from typing import Any, Callable
 from absl import logging
 
 from train_loop import machine
-from train_loop.config import PRECISIONS, TrainConfig
+from train_loop.config import PRECISIONS, RECOMPUTE, TrainConfig
 from train_loop.fields import check, setting
 from train_loop.preflight import trial_cache, trials
+from train_loop.preflight.batch_sizes import MOST_MEMORY
 from train_loop.preflight.trials import Choice, Device, Job, Trial
 
 AUTO = "auto"
 SWITCH = (AUTO, "true", "false")
+KEEP, BLOCKS = RECOMPUTE
 # The compute capability from which on an NVIDIA GPU has tensor cores for it.
 LEAST_CAPABILITY = {
   "mixed_float16": (7, 0),
@@ -77,14 +79,21 @@ class Asked:
     "BatchNormalization in other networks, which computes the same; auto "
     "measures, and says what it took. Our networks have it anyway.",
   )
+  recompute: str = setting(
+    "none",
+    choices=(AUTO, *RECOMPUTE),
+    help="Let the backward pass compute the network's blocks, such as residual "
+    "blocks, again in place of keeping them: less memory for a third more "
+    "time, and the same gradients. auto does so if the batch does not fit.",
+  )
 
   def __post_init__(self) -> None:
     check(self)
 
   def settled(self) -> Choice | None:
     """Returns the choice if nothing is left to measure, else None."""
-    measured = (self.onednn, self.precision, self.jit_compile)
-    if AUTO in (*measured, self.fuse_batch_norm):
+    measured = dataclasses.replace(self, tensor_float_32="false")
+    if AUTO in dataclasses.astuple(measured):
       return None
     return Choice(
       onednn=self.onednn == "true",
@@ -92,6 +101,7 @@ class Asked:
       precision=self.precision,
       jit_compile=self.jit_compile == "true",
       fuse_batch_norm=self.fuse_batch_norm == "true",
+      recompute=self.recompute,
     )
 
 
@@ -115,6 +125,7 @@ def candidates(asked: Asked, device: Device) -> list[Choice]:
       precision,
       jit_compile,
       fuse_batch_norm=asked.fuse_batch_norm == "true",
+      recompute=KEEP if asked.recompute == AUTO else asked.recompute,
     )
     for onednn in _values(asked.onednn, (True, False))
     for jit_compile in _values(asked.jit_compile, (False, True))
@@ -244,6 +255,7 @@ def unmeasured(asked: Asked, *, gpu: bool) -> Asked:
     "precision": "mixed_float16" if gpu else "float32",
     "jit_compile": "false",
     "fuse_batch_norm": "true",
+    "recompute": KEEP,
   }
   open_ones = {
     name: value for name, value in taken.items() if getattr(asked, name) == AUTO
@@ -282,6 +294,9 @@ def measure(
 ) -> list[Trial]:
   """Tries each candidate, all with one oneDNN setting in one process.
 
+  If recompute is open, and the first candidate does not fit, all compute blocks
+  again.
+
   If that is open, fused BatchNorm is tried in the first candidate, for it costs
   a trial: the others have it or not, as was faster there, and the fastest of a
   process is tried the other way at its end.
@@ -289,11 +304,20 @@ def measure(
   deadline = time.monotonic() + BUDGET_SECONDS
   tried: list[Trial] = []
   open_fusing = asked.fuse_batch_norm == AUTO
+  recompute = KEEP if asked.recompute == AUTO else asked.recompute
 
   def run(process: Any, choice: Choice) -> None:
+    nonlocal recompute
     left = deadline - time.monotonic()
+    choice = dataclasses.replace(choice, recompute=recompute)
     logging.info("auto: measuring %s", described(choice))
-    tried.append(process.run(choice, timeout=left))
+    trial = process.run(choice, timeout=left)
+    if asked.recompute == AUTO and not tried:
+      trial = without_room(trial)
+      recompute = BLOCKS if trial.failure else KEEP
+    tried.append(trial)
+    if len(tried) == 1 and recompute != choice.recompute:
+      run(process, choice)
 
   def run_each(process: Any, choices: list[Choice]) -> None:
     for choice in choices:
@@ -319,6 +343,14 @@ def measure(
     with start(job, onednn=not first) as process:
       run_each(process, others)
   return tried
+
+
+def without_room(trial: Trial) -> Trial:
+  """Returns the trial; as a failure if it leaves too little of the memory."""
+  if trial.failure or trial.memory <= MOST_MEMORY:
+    return trial
+  told = f"takes {trial.memory:.0%} of the memory"
+  return Trial(trial.choice, failure=told, memory=trial.memory)
 
 
 def other_batch_norm(choice: Choice) -> Choice:
@@ -369,6 +401,8 @@ def described(choice: Choice) -> str:
   words.append("with oneDNN" if choice.onednn else "without oneDNN")
   if choice.fuse_batch_norm:
     words.append("with fused BatchNorm")
+  if choice.recompute == BLOCKS:
+    words.append("computing blocks again")
   return ", ".join(words)
 
 

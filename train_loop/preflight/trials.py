@@ -46,6 +46,7 @@ class Choice:
     precision: one of `config.PRECISIONS`.
     jit_compile: let XLA compile the step.
     fuse_batch_norm: put our BatchNorm in the place of Keras' own.
+    recompute: one of `config.RECOMPUTE`.
   """
 
   onednn: bool
@@ -53,6 +54,12 @@ class Choice:
   precision: str
   jit_compile: bool
   fuse_batch_norm: bool = False
+  recompute: str = "none"
+
+  @property
+  def precision_config(self) -> PrecisionConfig:
+    """The part of it that is a hyperparameter."""
+    return PrecisionConfig(self.precision, self.jit_compile, self.recompute)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,9 +304,7 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
   tf.config.experimental.enable_tensor_float_32_execution(
     choice.tensor_float_32
   )
-  config = dataclasses.replace(
-    job.config, precision=PrecisionConfig(choice.precision, choice.jit_compile)
-  )
+  config = dataclasses.replace(job.config, precision=choice.precision_config)
   batches, teacher = _inputs(
     job.make_dataset, job.make_teacher, config.loop.global_batch_size
   )

@@ -63,6 +63,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
   "choice.precision": (str,),
   "choice.jit_compile": (bool,),
   "choice.fuse_batch_norm": (bool, _ABSENT),
+  "choice.recompute": (str, _ABSENT),
   "network": (dict, _ABSENT),
   "network.model": (str,),
   "network.model_variant": (str, _ABSENT),
