@@ -31,6 +31,7 @@ PROGRAMS = {
   "replay": "replay",
   "ablate": "ablate",
   "compare": "compare",
+  "verify": "verify",
 }
 
 

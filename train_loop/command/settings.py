@@ -27,6 +27,7 @@ MODES = (
   "replay",
   "ablate",
   "compare",
+  "verify",
 )
 LADDER_ORDERS = ("cumulative", "leave_one_out")
 DISTRIBUTIONS = ("auto", "none", "mirrored", "multi_worker")
@@ -64,7 +65,9 @@ class RunSettings:
     "stopped, since its gradient was not finite, and name the layer; ablate: "
     "train a ladder of runs, each with one trick more, and say what each trick "
     "is worth; compare: how the runs differ that are named, by flags, curves, "
-    "results and mistakes.",
+    "results and mistakes; verify: check, in a minute or two, that this "
+    "installation computes on this machine what it says, by NumPy's figures "
+    "and in several ways.",
   )
   allow_changes: bool = setting(
     False,
