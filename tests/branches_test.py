@@ -97,13 +97,15 @@ def test_a_branch_with_its_parents_settings_has_its_parents_bits(
     assert path.read_bytes() == content
 
 
-def test_a_branch_decays_from_its_first_step(parent, tmp_path):
+def test_a_branch_decays_from_its_first_step(parent, tmp_path, caplog):
   branch = tmp_path / "branch"
-  train(branch, init_from=f"{parent}@8", total_steps=16, decay_steps=8)
-  peak, found = 1.6 * 32 / 256, rates(branch)
-  assert rates(parent)[16] == pytest.approx(peak)
+  changes = {"total_steps": 16, "decay_steps": 8, "base_learning_rate": 3.2}
+  train(branch, init_from=f"{parent}@8", **changes)
+  peak, found = 3.2 * 32 / 256, rates(branch)
+  assert rates(parent)[16] == pytest.approx(peak / 2)
   expected = {s: peak * (1 - ((s - 9) / 8) ** 0.5) for s in (10, 12, 14, 16)}
   assert found == pytest.approx(expected, rel=1e-5)
+  assert "rate of 0.4; its parent's was 0.2" in caplog.text
 
 
 @pytest.mark.parametrize(

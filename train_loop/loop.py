@@ -39,6 +39,7 @@ from train_loop import step as step_lib
 from train_loop.config import ConfigError
 from train_loop.failures import OutOfMemory, Stopped, input_failures
 from train_loop.scalars import scalar
+from train_loop.schedule import make_schedule
 from train_loop.state import TrainState
 from train_loop.workdir import (
   branches,
@@ -349,7 +350,16 @@ def _branch_off(
   branches.require_steps_left(origin, config.loop.total_steps)
   new = saver.restore_parent(origin.path)
   state.branch_off(new_averages="averages" in new)
-  logging.info("branches off %s", origin.name)
+  before, after = (
+    float(make_schedule(each)(origin.step))
+    for each in (config_lib.TrainConfig.of(**{k: then[k] for k in now}), config)
+  )
+  (logging.warning if after > 1.01 * before else logging.info)(
+    "branches off %s, at a learning rate of %.4g; its parent's was %.4g",
+    origin.name,
+    after,
+    before,
+  )
   return origin
 
 

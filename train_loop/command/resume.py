@@ -141,7 +141,7 @@ def difference(
   free = [
     name
     for name in flags.FREE_FLAGS
-    if name in saved and name not in (*flags.OF_A_START, "recipe")
+    if name in saved and name not in (*flags.OF_A_START, "recipe", "init_from")
   ]
   harmless = [
     dataclasses.replace(

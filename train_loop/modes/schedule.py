@@ -123,21 +123,19 @@ def picture(
     )
   swa_steps = config.regularization.swa_steps
   if swa_steps:
-    start = len(rates) - swa_steps
-    axes.axvspan(start, len(rates), ymax=0.03, color="tab:orange")
-    axes.annotate(
-      "weights averaged (SWA)",
-      (start + swa_steps / 2, 0.04),
-      xycoords=("data", "axes fraction"),
-      ha="center",
+    axes.axvspan(
+      len(rates) - swa_steps,
+      len(rates),
+      color="tab:orange",
+      alpha=0.2,
+      label="weights averaged (SWA)",
     )
   if branch_step:
-    axes.axvline(branch_step, color="tab:red", linestyle="--")
-    axes.annotate(
-      " branches off here",
-      (branch_step, 0.94),
-      xycoords=("data", "axes fraction"),
+    axes.axvline(
+      branch_step, color="tab:red", linestyle="--", label="branches off"
     )
+  if swa_steps or branch_step:
+    axes.legend()
   axes.set_xlim(0, len(rates))
   axes.set_ylim(bottom=0)
   axes.set_xlabel("step")
