@@ -32,6 +32,7 @@ PROGRAMS = {
   "ablate": "ablate",
   "compare": "compare",
   "verify": "verify",
+  "find_learning_rate": "find_learning_rate",
 }
 
 

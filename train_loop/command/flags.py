@@ -28,6 +28,7 @@ from train_loop.command.settings import (
   LadderSettings,
   PredictSettings,
   RunSettings,
+  SweepSettings,
 )
 from train_loop.fields import ConfigError, require
 from train_loop.preflight.choose import Asked
@@ -41,6 +42,7 @@ GROUPS: dict[str, type] = {
   "Prediction": PredictSettings,
   "Ladders": LadderSettings,
   "Comparison": CompareSettings,
+  "Learning-rate sweep": SweepSettings,
   "Data": data.SourceOptions,
   "Images": data.Inputs,
   "Augmentation": data.Augmentation,
@@ -67,6 +69,7 @@ OF_A_START = (
   *(field.name for field in dataclasses.fields(PredictSettings)),
   *(field.name for field in dataclasses.fields(LadderSettings)),
   *(field.name for field in dataclasses.fields(CompareSettings)),
+  *(field.name for field in dataclasses.fields(SweepSettings)),
 )
 # Flags that may differ between two starts of one run: they change no result
 # that is finite. The table of labels, teacher, weights and the checkpoint of

@@ -365,6 +365,7 @@ def given(values: Values) -> dict[str, str]:
     *("workdir", "mode", "allow_changes", "recipe", "seed"),
     *(field.name for field in flags.fields_of(settings.LadderSettings)),
     *(field.name for field in flags.fields_of(settings.PredictSettings)),
+    *(field.name for field in flags.fields_of(settings.SweepSettings)),
   }
   return {
     name: flags.spelled(name, values[name].value)

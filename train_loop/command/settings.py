@@ -28,6 +28,7 @@ MODES = (
   "ablate",
   "compare",
   "verify",
+  "find_learning_rate",
 )
 LADDER_ORDERS = ("cumulative", "leave_one_out")
 DISTRIBUTIONS = ("auto", "none", "mirrored", "multi_worker")
@@ -67,7 +68,8 @@ class RunSettings:
     "is worth; compare: how the runs differ that are named, by flags, curves, "
     "results and mistakes; verify: check, in a minute or two, that this "
     "installation computes on this machine what it says, by NumPy's figures "
-    "and in several ways.",
+    "and in several ways; find_learning_rate: train some steps at rising "
+    "rates, and suggest one.",
   )
   allow_changes: bool = setting(
     False,
@@ -189,6 +191,38 @@ class PredictSettings:
 
   def __post_init__(self) -> None:
     check(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepSettings:
+  """At which rates mode find_learning_rate trains. See schedules.md."""
+
+  lowest_learning_rate: float = setting(
+    1e-6,
+    low=0.0,
+    open_low=True,
+    help="The rate of the first step of mode find_learning_rate.",
+  )
+  highest_learning_rate: float = setting(
+    10.0,
+    low=0.0,
+    open_low=True,
+    help="The rate of its last step, unless the loss blows up before.",
+  )
+  sweep_steps: int = setting(
+    140,
+    low=20,
+    high=10_000,
+    help="How many steps it takes; 140 are twenty for each factor of ten.",
+  )
+
+  def __post_init__(self) -> None:
+    check(self)
+    if self.lowest_learning_rate >= self.highest_learning_rate:
+      raise ConfigError(
+        "lowest_learning_rate must be below highest_learning_rate, got "
+        f"{self.lowest_learning_rate:g} and {self.highest_learning_rate:g}"
+      )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,101 @@
+# Copyright 2026 The train_loop Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Trains some steps at rising rates, and suggests one for the run.
+
+A network of its own is trained, on the run's own batches and by its own step.
+A run in workdir is left as it is: only its flags are taken over.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from train_loop.command import compose, flags
+from train_loop.command.settings import SweepSettings
+from train_loop.fields import ConfigError, refused
+from train_loop.preflight.choose import AUTO
+from train_loop.workdir import run_card
+from train_loop.workdir.writing import write_atomically, writing
+
+FOLDER = "learning_rate"
+TABLE, PICTURE = "learning_rate.csv", "learning_rate.png"
+
+
+def run(values: flags.Values) -> int:
+  """Writes table, picture and TensorBoard's events to workdir/learning_rate.
+
+  Args:
+    values: the flags' values; those that the command line left out become
+      those of the run in workdir, if there is one.
+
+  Returns:
+    The exit status, 0.
+
+  Raises:
+    ConfigError: a bad flag, or rates at which the loss never falls.
+    DataError: bad data.
+  """
+  flags.require_workdir(values)
+  card = run_card.read(values.workdir) or {}
+  if "flags" in card:
+    flags.adopt(card["flags"], values)
+  if flags.is_auto_batch_size(values):
+    raise refused(flags.BATCH_SIZE, AUTO, "a number in mode find_learning_rate")
+  settings = flags.group(SweepSettings, values)
+  planned = compose.plan(values)
+  if planned.devices.hosts > 1:
+    raise ConfigError(
+      "mode find_learning_rate must run on one host; a run may use many"
+    )
+  chosen, tried = compose.choose(planned, card.get("choice"))
+  folder = pathlib.Path(values.workdir) / FOLDER
+  with writing(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+  parts = compose.build(planned, chosen, tried)
+
+  from train_loop import rate_sweep
+  from train_loop.pages import charts
+  from train_loop.workdir.tensorboard import TensorBoardWriter
+
+  with parts.strategy.scope():
+    found = rate_sweep.sweep(
+      parts.model,
+      parts.inputs.train_dataset()(0),
+      parts.config,
+      lowest=settings.lowest_learning_rate,
+      highest=settings.highest_learning_rate,
+      steps=settings.sweep_steps,
+      teacher=parts.teacher,
+    )
+  means = found.smoothed
+  rows = zip(found.rates, found.losses, means)
+  write_atomically(
+    folder / TABLE,
+    "learning_rate,loss,smoothed_loss\n"
+    + "".join(f"{r:.6g},{x:.6g},{m:.6g}\n" for r, x, m in rows),
+  )
+  try:
+    rate = found.suggested
+  except ValueError as error:
+    raise ConfigError(
+      "lowest_learning_rate and highest_learning_rate must enclose a rate at "
+      f"which the loss falls, got {settings.lowest_learning_rate:g} and "
+      f"{settings.highest_learning_rate:g}: {error}; see {folder / TABLE}"
+    ) from None
+  with writing(folder / PICTURE):
+    (folder / PICTURE).write_bytes(
+      charts.rate_sweep(found.rates, found.losses, means, rate)
+    )
+  writer = TensorBoardWriter(folder, start_step=0)
+  for step, figures in enumerate(zip(found.rates, found.losses, means)):
+    names = ("learning_rate", "loss", "sweep/smoothed_loss")
+    writer.scalars(dict(zip(names, map(float, figures))), step=step)
+  writer.close()
+  batch = planned.config.loop.global_batch_size
+  given = planned.config.schedule.base_learning_rate
+  print(
+    f"the loss falls fastest at a rate of {rate:.2g}: with batches of {batch} "
+    f"--base_learning_rate={rate * 256 / batch:.2g}, given {given:g}; "
+    f"{folder} has {TABLE} and {PICTURE}"
+  )
+  return 0
