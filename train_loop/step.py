@@ -73,9 +73,8 @@ def train_step(
   sizes = (image_size,) if teacher is None else (image_size, None)
   images = tuple(tricks.resized(images, size) for size in sizes)
 
-  # 2, 3. Forward and backward, in micro-batches if asked; for SAM, twice.
-  backward = sharpness_aware if config.optimizer.sam_rho else forward_backward
-  gradients, metrics = backward(state, images, targets, config, teacher)
+  # 2, 3. Forward and backward, in micro-batches if asked.
+  gradients, metrics = forward_backward(state, images, targets, config, teacher)
 
   # 4. The sum over replicas, once; only then unscale, check and clip.
   gradients, metrics = replica.all_reduce("SUM", (gradients, metrics))
@@ -187,6 +186,23 @@ def partner_groups(global_batch_size: int, replicas: int) -> int:
 
 
 @unconverted
+def forward_backward(
+  state: TrainState,
+  images: Views,
+  targets: tf.Tensor,
+  config: TrainConfig,
+  teacher: tf.keras.Model | None,
+) -> tuple[list[tf.Tensor], Metrics]:
+  """Runs the network forward and backward; for SAM, twice.
+
+  Returns:
+    As `accumulated_gradients`.
+  """
+  run = sharpness_aware if config.optimizer.sam_rho else compiled_gradients
+  return run(state, images, targets, config, teacher)
+
+
+@unconverted
 def sharpness_aware(
   state: TrainState,
   images: Views,
@@ -194,7 +210,7 @@ def sharpness_aware(
   config: TrainConfig,
   teacher: tf.keras.Model | None,
 ) -> tuple[list[tf.Tensor], Metrics]:
-  """Runs `forward_backward` at the weights, then at those uphill, for SAM.
+  """Runs `compiled_gradients` at the weights, then at those uphill, for SAM.
 
   Uphill is by the gradient of the global batch, so that any number of replicas
   and micro-batches takes the same step. (In the paper each replica climbs by
@@ -210,13 +226,13 @@ def sharpness_aware(
     [v.read_value() for v in variables]
     for variables in (state.parameters, state.counters)
   )
-  first, metrics = forward_backward(state, images, targets, config, teacher)
+  first, metrics = compiled_gradients(state, images, targets, config, teacher)
   statistics = [v.read_value() for v in state.statistics]
   summed = replica.all_reduce("SUM", first)
   uphill = tricks.sam_perturbations(summed, config.optimizer.sam_rho)
   assign_all(state.parameters, map(tf.add, weights, uphill))
   assign_all(state.counters, counters)
-  second, _ = forward_backward(state, images, targets, config, teacher)
+  second, _ = compiled_gradients(state, images, targets, config, teacher)
   assign_all(state.parameters, weights)
   assign_all(state.statistics, statistics)
   finite = tf.math.is_finite(tf.linalg.global_norm(summed))
@@ -224,7 +240,7 @@ def sharpness_aware(
 
 
 @unconverted
-def forward_backward(
+def compiled_gradients(
   state: TrainState,
   images: Views,
   targets: tf.Tensor,
