@@ -27,6 +27,7 @@ from train_loop import (
   compatibility,
   distribution,
   evaluation,
+  first_batch,
   machine,
   nonfinite,
   profiling,
@@ -35,7 +36,6 @@ from train_loop import (
 from train_loop import batches as batches_lib
 from train_loop import config as config_lib
 from train_loop import run_steps as run_steps_lib
-from train_loop import step as step_lib
 from train_loop.config import ConfigError
 from train_loop.failures import OutOfMemory, Stopped, input_failures
 from train_loop.scalars import scalar
@@ -724,23 +724,7 @@ def _picture(
   class_names: Sequence[str] | None,
 ) -> np.ndarray:
   """Returns a picture of a replica's first batch as training sees it."""
-  strategy = tf.distribute.get_strategy()
-  size = config.loop.global_batch_size // strategy.num_replicas_in_sync
-
-  def mix(batch: step_lib.Batch) -> tuple[tf.Tensor, tf.Tensor]:
-    return step_lib.mixed_batch(batch, state.step, state.num_classes, config)
-
-  with input_failures(range(1)):
-    batch = next(iter(dataset), None)
-    if batch is None:
-      raise ConfigError(
-        "train_dataset must hold at least one example, got none"
-      )
-    first = {name: values[:size] for name, values in batch.items()}
-    mixed = strategy.run(mix, args=(first,))
-  images, targets = (
-    strategy.experimental_local_results(values)[0].numpy() for values in mixed
-  )
+  first = first_batch.of_one_replica(state, dataset, config)
   return tensorboard.image_grid(
-    images, tensorboard.captions(targets, class_names)
+    first.mixed_images, tensorboard.captions(first.mixed_targets, class_names)
   )

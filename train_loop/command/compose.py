@@ -354,6 +354,25 @@ def choose_batch_size(
   return planned.at_batch_size(size * replicas), tried
 
 
+def measured_step(
+  planned: Plan, chosen: trials.Choice, tried: Sequence[trials.Trial]
+) -> trials.Trial:
+  """Returns the trial of a replica's share of the run's batch.
+
+  Args:
+    planned: the plan, with the batch size that the run has.
+    chosen: what to compute in.
+    tried: the trials by which way and size were chosen, if they were.
+  """
+  inputs, _ = _of_one_replica(planned)
+  for trial in tried:
+    own_size = trial.batch_size in (0, inputs.global_batch_size)
+    if trial.choice == chosen and own_size and not trial.failure:
+      return trial
+  job, workload = _job_and_workload(planned)
+  return batch_sizes.measure_one(job, chosen, workload)
+
+
 def _job_and_workload(planned: Plan) -> tuple[trials.Job, dict[str, Any]]:
   """Returns what a trial trains, and what decides how long its steps take."""
   inputs, config = _of_one_replica(planned)

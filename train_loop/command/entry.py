@@ -27,6 +27,7 @@ PROGRAMS = {
   "check_labels": "check_labels",
   "convert": "convert",
   "schedule": "schedule",
+  "preview": "preview",
   "export": "export",
   "replay": "replay",
   "ablate": "ablate",

@@ -23,6 +23,7 @@ MODES = (
   "check_labels",
   "convert",
   "schedule",
+  "preview",
   "export",
   "replay",
   "ablate",
@@ -60,16 +61,17 @@ class RunSettings:
     "workdir too; check_labels: list the labels of the run in workdir that "
     "look wrong to a network which did not learn them; convert: write the data "
     "as TFRecord files to output_dir; schedule: write the learning rate of "
-    "each step to workdir as a table and a picture, without training; export: "
-    "write the run's network to output_dir for programs that do not have "
-    "train_loop; replay: take the step again at which the run in workdir "
-    "stopped, since its gradient was not finite, and name the layer; ablate: "
-    "train a ladder of runs, each with one trick more, and say what each trick "
-    "is worth; compare: how the runs differ that are named, by flags, curves, "
-    "results and mistakes; verify: check, in a minute or two, that this "
-    "installation computes on this machine what it says, by NumPy's figures "
-    "and in several ways; find_learning_rate: train some steps at rising "
-    "rates, and suggest one.",
+    "each step to workdir as a table and a picture, without training; preview: "
+    "what the run will be, as a page in workdir: schedule, images and their "
+    "targets, time, memory, warnings; export: write the run's network to "
+    "output_dir for programs that do not have train_loop; replay: take the "
+    "step again at which the run in workdir stopped, since its gradient was "
+    "not finite, and name the layer; ablate: train a ladder of runs, each with "
+    "one trick more, and say what each trick is worth; compare: how the runs "
+    "differ that are named, by flags, curves, results and mistakes; verify: "
+    "check, in a minute or two, that this installation computes on this "
+    "machine what it says, by NumPy's figures and in several ways; "
+    "find_learning_rate: train some steps at rising rates, and suggest one.",
   )
   allow_changes: bool = setting(
     False,

@@ -107,6 +107,38 @@ def ladder(rows: Sequence[Any], result: str) -> bytes:
   return _png(figure)
 
 
+def class_counts(
+  counts: dict[str, Sequence[int]], class_names: Sequence[str]
+) -> bytes:
+  """Returns a chart of how many examples each class has, in each part.
+
+  Args:
+    counts: by the part's name, [classes].
+    class_names: one name a class.
+  """
+  from matplotlib.figure import Figure
+
+  classes = len(class_names)
+  width = 4.0 + 0.25 * min(classes, _NAMED)
+  figure = Figure(figsize=(width, 3.6), layout="constrained")
+  axis = figure.subplots()
+  places = np.arange(classes)
+  for index, (name, values) in enumerate(counts.items()):
+    shift = 0.8 / len(counts) * (index + 0.5) - 0.4
+    axis.bar(places + shift, values, 0.8 / len(counts), label=name)
+  if classes <= _NAMED:
+    shown = [
+      name if len(name) < 19 else f"{name[:17]}…" for name in class_names
+    ]
+    axis.set_xticks(places, shown, rotation=90, fontsize=8)
+  else:
+    axis.set(xlabel="class")
+  axis.set(ylabel="images")
+  axis.legend()
+  axis.grid(axis="y", alpha=0.3)
+  return _png(figure)
+
+
 def curves(runs: Sequence[Any]) -> bytes:
   """Returns charts of loss, result and learning rate over the epochs of runs.
 

@@ -120,6 +120,37 @@ def choose(
   return taken.batch_size, tried
 
 
+def measure_one(
+  job: Job,
+  choice: Choice,
+  workload: dict[str, Any],
+  *,
+  start: Callable[..., Any] = trials.TrialProcess,
+) -> Trial:
+  """Returns the trial of the run's own batch size, measured once and kept.
+
+  Args:
+    job: what a trial trains.
+    choice: what it computes in.
+    workload: what a step computes, as JSON holds it.
+    start: a `TrialProcess` from a job and `onednn`.
+  """
+  key = {
+    "one": dataclasses.asdict(choice),
+    "machine": machine.fingerprint(),
+    "workload": workload,
+  }
+  kept = trial_cache.read(key)
+  if kept:
+    return kept[0]
+  logging.info("measuring a few steps, in a process of its own")
+  with start(job, onednn=choice.onednn) as process:
+    trial = process.run(choice, timeout=BUDGET_SECONDS)
+  if not trial.failure:
+    trial_cache.write(key, [trial])
+  return trial
+
+
 def measured(
   process: Any,
   choice: Choice,
