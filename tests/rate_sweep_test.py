@@ -19,16 +19,15 @@ RATES = 10.0 ** np.linspace(-6, 1, 141)
 
 
 def falling(*, at, noise=0.0, seed=0):
-  """Returns losses that fall fastest at a rate, then blow up."""
+  """Returns losses that fall up to a rate, and then rise as fast."""
   x = np.log10(RATES)
-  losses = 2.3 - 2.0 / (1.0 + np.exp(-4.0 * (x - np.log10(at))))
-  losses += 10.0 ** (3.0 * (x - np.log10(at) - 1.5))
+  losses = 2.3 - 2.0 / (1.0 + np.exp(6.0 * (np.abs(x - np.log10(at)) - 1.0)))
   return losses + noise * np.random.default_rng(seed).normal(size=len(x))
 
 
 @pytest.mark.parametrize("at", [1e-4, 3e-3, 0.1])
 @pytest.mark.parametrize("noise", [0.0, 0.05])
-def test_the_rate_at_which_the_loss_falls_fastest_is_found(at, noise):
+def test_the_rate_at_which_the_loss_is_lowest_is_found(at, noise):
   for seed in range(10):
     losses = falling(at=at, noise=noise, seed=seed)
     found = rate_sweep.Sweep(RATES, losses).suggested
@@ -43,12 +42,12 @@ def test_a_loss_that_never_falls_is_refused():
 def test_a_sweep_takes_its_rates_and_stops_when_it_diverges():
   config = tiny.config()
   found = rate_sweep.sweep(
-    tiny.model(), tiny.dataset(), config, lowest=1e-4, highest=1e4, steps=33
+    tiny.model(), tiny.dataset(), config, lowest=1e-4, highest=1e12, steps=33
   )
   steps = len(found.losses)
   assert 10 < steps < 33
   np.testing.assert_allclose(
-    found.rates, 1e-4 * 10.0 ** (0.25 * np.arange(steps))
+    found.rates, 1e-4 * 10.0 ** (0.5 * np.arange(steps))
   )
   # The first rates change next to nothing.
   assert found.losses[:3] == pytest.approx(found.losses[0], rel=0.2)

@@ -23,7 +23,7 @@ from train_loop.state import TrainState
 
 # The width of the bell by which the losses are smoothed, in factors of ten of
 # the rate.
-WIDTH = 0.3
+WIDTH = 0.4
 # A sweep ends once the mean of the last losses is this many times the first.
 DIVERGED, LAST = 2.0, 5
 
@@ -44,8 +44,7 @@ class Sweep:
   def smoothed(self) -> np.ndarray:
     """The losses, each the mean of those about it by a Gaussian bell.
 
-    A mean of what came before, as it is often taken, would lag behind, and find
-    rates that are too large by a factor of three.
+    A mean of what came before, as it is often taken, would lag behind.
     """
     decade = 1.0 / math.log10(self.rates[1] / self.rates[0])
     return ndimage.gaussian_filter1d(
@@ -54,18 +53,19 @@ class Sweep:
 
   @property
   def suggested(self) -> float:
-    """The rate at which the loss falls fastest, by each factor of the rate.
+    """The rate at which the smoothed loss is lowest.
 
-    argmin_s dm/dlog(η), of the smoothed losses m, up to their minimum.
+    A run that warms up bears it. The rate at which the loss falls fastest,
+    which others take, is that of the task's easy part: on Fashion-MNIST with
+    Muon 75 times below the recipe's.
 
     Raises:
       ValueError: the loss never falls.
     """
     lowest = int(np.argmin(self.smoothed))
-    if lowest < 2:
+    if lowest == 0:
       raise ValueError("the loss does not fall at any rate")
-    means, logs = self.smoothed[: lowest + 1], np.log(self.rates[: lowest + 1])
-    return float(self.rates[int(np.argmin(np.gradient(means, logs)))])
+    return float(self.rates[lowest])
 
 
 def sweep(

@@ -94,7 +94,7 @@ def run(values: flags.Values) -> int:
   batch = planned.config.loop.global_batch_size
   given = planned.config.schedule.base_learning_rate
   print(
-    f"the loss falls fastest at a rate of {rate:.2g}: with batches of {batch} "
+    f"the loss is lowest at a rate of {rate:.2g}: with batches of {batch} "
     f"--base_learning_rate={rate * 256 / batch:.2g}, given {given:g}; "
     f"{folder} has {TABLE} and {PICTURE}"
   )

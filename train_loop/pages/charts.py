@@ -191,7 +191,7 @@ def rate_sweep(
   axes.semilogx(rates, means, color="tab:blue", linewidth=2, label="smoothed")
   axes.axvline(suggested, color="tab:red", linestyle="--")
   axes.annotate(
-    f" falls fastest at {suggested:.2g}",
+    f" lowest at {suggested:.2g}",
     (suggested, 0.95),
     xycoords=("data", "axes fraction"),
     color="tab:red",
