@@ -56,7 +56,7 @@ def test_a_sweep_takes_its_rates_and_stops_when_it_diverges():
 def test_the_mode_suggests_a_rate_and_binds_nothing(tmp_path, capsys):
   values = flags.parse(
     *("--mode=find_learning_rate", "--recipe=digits", "--model=resnet8"),
-    *("--sweep_steps=30", "--lowest_learning_rate=1e-3"),
+    *("--sweep_steps=30", "--sweep_from=1e-3"),
     f"--workdir={tmp_path}",
   )
   assert find_learning_rate.run(values) == 0
@@ -78,7 +78,7 @@ def test_the_mode_suggests_a_rate_and_binds_nothing(tmp_path, capsys):
 def test_rates_that_do_not_rise_are_refused():
   values = flags.parse(
     *("--mode=find_learning_rate", "--recipe=digits", "--workdir=x"),
-    *("--lowest_learning_rate=1", "--highest_learning_rate=0.1"),
+    *("--sweep_from=1", "--sweep_to=0.1"),
   )
-  with pytest.raises(ConfigError, match="lowest_learning_rate must be below"):
+  with pytest.raises(ConfigError, match="sweep_from must be below"):
     find_learning_rate.run(values)

@@ -199,13 +199,13 @@ class PredictSettings:
 class SweepSettings:
   """At which rates mode find_learning_rate trains. See schedules.md."""
 
-  lowest_learning_rate: float = setting(
+  sweep_from: float = setting(
     1e-6,
     low=0.0,
     open_low=True,
     help="The rate of the first step of mode find_learning_rate.",
   )
-  highest_learning_rate: float = setting(
+  sweep_to: float = setting(
     10.0,
     low=0.0,
     open_low=True,
@@ -220,10 +220,10 @@ class SweepSettings:
 
   def __post_init__(self) -> None:
     check(self)
-    if self.lowest_learning_rate >= self.highest_learning_rate:
+    if self.sweep_from >= self.sweep_to:
       raise ConfigError(
-        "lowest_learning_rate must be below highest_learning_rate, got "
-        f"{self.lowest_learning_rate:g} and {self.highest_learning_rate:g}"
+        "sweep_from must be below sweep_to, got "
+        f"{self.sweep_from:g} and {self.sweep_to:g}"
       )
 
 

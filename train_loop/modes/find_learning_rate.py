@@ -62,8 +62,8 @@ def run(values: flags.Values) -> int:
       parts.model,
       parts.inputs.train_dataset()(0),
       parts.config,
-      lowest=settings.lowest_learning_rate,
-      highest=settings.highest_learning_rate,
+      lowest=settings.sweep_from,
+      highest=settings.sweep_to,
       steps=settings.sweep_steps,
       teacher=parts.teacher,
     )
@@ -78,9 +78,9 @@ def run(values: flags.Values) -> int:
     rate = found.suggested
   except ValueError as error:
     raise ConfigError(
-      "lowest_learning_rate and highest_learning_rate must enclose a rate at "
-      f"which the loss falls, got {settings.lowest_learning_rate:g} and "
-      f"{settings.highest_learning_rate:g}: {error}; see {folder / TABLE}"
+      "sweep_from and sweep_to must enclose a rate at "
+      f"which the loss falls, got {settings.sweep_from:g} and "
+      f"{settings.sweep_to:g}: {error}; see {folder / TABLE}"
     ) from None
   with writing(folder / PICTURE):
     (folder / PICTURE).write_bytes(
