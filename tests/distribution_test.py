@@ -100,11 +100,11 @@ def test_hosts_and_devices_equal_one_device(tmp_path):
   # Only the second one is asked to stop.
   stopped = train_on_hosts(workdir, (), ("--stop_after=5",))
   assert [outcome(process) for process in stopped] == [
-    "Stopped: stopped at step 25 of 50, and saved"
+    "Stopped: stopped at step 19 of 50, and saved"
   ] * 2
   # It goes on as another number of devices, with the same data.
   assert outcome(train(workdir, "--logical_devices=4", "--stop_after=2")) == (
-    "Stopped: stopped at step 35 of 50, and saved"
+    "Stopped: stopped at step 25 of 50, and saved"
   )
   assert outcome(train(workdir, "--logical_devices=2")) == "finished"
   assert outcome(train(tmp_path / "one")) == "finished"
@@ -124,7 +124,7 @@ def test_hosts_go_back_together(tmp_path):
     tmp_path, ("--rollback",), ("--rollback", "--stop_after=5")
   )
   assert [outcome(process) for process in both] == [
-    "Stopped: stopped at step 25 of 50, and saved"
+    "Stopped: stopped at step 19 of 50, and saved"
   ] * 2
   assert all("back to step 10" in process.stderr for process in both)
 

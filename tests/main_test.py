@@ -118,6 +118,7 @@ def test_a_run_says_how_it_ended_and_leaves_its_outputs(finished):
     "precision": "float32",
     "jit_compile": False,
     "fuse_batch_norm": False,
+    "recompute": "none",
   }
   assert "preflight" not in card
   assert card["final"]["eval_examples"] == card["data"]["test_examples"]

@@ -50,11 +50,11 @@ def train(workdir, **changes):
 
 def test_a_run_keeps_its_checkpoint_and_goes_on(tmp_path, monkeypatch):
   with monkeypatch.context() as context:
-    fail_at(context, 3)
+    fail_at(context, 4)
     with pytest.raises(failures.OutOfMemory) as info:
       train(tmp_path)
   assert str(info.value) == (
-    "out of memory in steps 8 to 11 (OOM when allocating tensor with "
+    "out of memory in steps 8 to 10 (OOM when allocating tensor with "
     "shape[32,8,8,8] and type float on GPU:0): lower global_batch_size (32) or "
     "image_size, raise accumulate_steps (1), or take precision=mixed_bfloat16, "
     "in another workdir; with more memory the same command goes on from step 8"

@@ -249,7 +249,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
   train_and_evaluate(tiny.model(), *data, config, tmp_path / "whole")
   calls = iter(range(100))
   parts = tmp_path / "parts"
-  with pytest.raises(Stopped, match="stopped at step 12 of 24"):
+  with pytest.raises(Stopped, match="stopped at step 11 of 24"):
     train_and_evaluate(
       tiny.model(),
       *data,

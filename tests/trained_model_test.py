@@ -151,7 +151,7 @@ def test_training_refuses_to_go_on_from_the_best(run):
   done = command(f"--workdir={run}", "--checkpoint=best")
   assert done.returncode == 2
   assert (
-    "checkpoint must be latest in training without weights, got 'best'"
+    "checkpoint must be latest in training without weights or init_from, got 'best'"
     in done.stderr
   )
 

@@ -20,7 +20,8 @@ def sam_perturbations(
   The step is then taken from w, by the gradient at w + ε. A common factor of
   the gradients, such as a loss scale, changes nothing.
 
-  >>> [float(e) for e in sam_perturbations([tf.constant([3.0]), [4.0]], 0.5)]
+  >>> uphill = sam_perturbations([tf.constant([3.0]), tf.constant([4.0])], 0.5)
+  >>> [round(float(e), 3) for e in tf.concat(uphill, 0)]
   [0.3, 0.4]
 
   Args:
