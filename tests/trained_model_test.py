@@ -150,10 +150,8 @@ def test_a_run_without_evaluation_has_no_best(run, tmp_path):
 def test_training_refuses_to_go_on_from_the_best(run):
   done = command(f"--workdir={run}", "--checkpoint=best")
   assert done.returncode == 2
-  assert (
-    "checkpoint must be latest in training without weights or init_from, got 'best'"
-    in done.stderr
-  )
+  told = "checkpoint must be latest in training without weights or init_from, "
+  assert f"{told}got 'best'" in done.stderr
 
 
 def test_a_folder_without_a_run_of_the_command_is_refused(tmp_path):
