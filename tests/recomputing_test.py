@@ -196,7 +196,7 @@ def test_dropout_is_the_same():
     np.random.default_rng(0).random([4, 8, 8, 1], np.float32)
   )
   model = chain(dropout=0.5)
-  repeats = [block.repeats for block in blocks_of(model)]
+  repeats = [block.repeats for block in blocks_of(model)[0]]
   start = tiny.values(model.non_trainable_variables)
   found = []
   for forward in (model, recomputed(model)):
@@ -212,7 +212,7 @@ def test_dropout_is_the_same():
 
 def test_all_but_the_last_block_is_computed_twice():
   model = resnet("resnet20")
-  blocks = blocks_of(model)
+  blocks, _ = blocks_of(model)
   assert len(blocks) == 10  # Nine, the first with the stem, and the head.
   names = [block.calls[-1].name for block in blocks]
   assert all("add" in name for name in names[:-1])
@@ -225,7 +225,7 @@ def test_all_but_the_last_block_is_computed_twice():
 
 
 def test_chains_are_cut_into_about_as_many_blocks_as_each_has_kernels():
-  blocks = blocks_of(chain())
+  blocks, _ = blocks_of(chain())
   counts = [
     sum(isinstance(call.layer, layers.Conv2D) for call in block.calls)
     for block in blocks

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from train_loop import config as config_lib
 from train_loop.state import TrainState
-from train_loop.step import Batch, Schedule, assign_all, train_step
+from train_loop.step import Batch, Schedule, train_step
+from train_loop.variables import assign_all
 from tricks.keras_compat import unconverted
 
 # From an iterator and a number of steps to the seconds that were waited.

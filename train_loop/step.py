@@ -10,7 +10,6 @@ functions below it is one of its lines, spelled out.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any, Callable
 
 import tensorflow as tf
@@ -18,6 +17,7 @@ import tensorflow as tf
 import tricks
 from train_loop.config import TrainConfig
 from train_loop.state import TrainState
+from train_loop.variables import assign_all
 from tricks.draws import part_of_replica
 from tricks.keras_compat import unconverted
 
@@ -448,15 +448,6 @@ def move_averages(
     decay = tricks.ema_decay_at(step, settings.ema_decay)
   for average, variable in state.followed:
     average.assign(move(average, variable, decay=decay))
-
-
-@unconverted
-def assign_all(
-  variables: Iterable[tf.Variable], values: Iterable[tf.Tensor]
-) -> None:
-  """Assigns each of `values` to its variable."""
-  for variable, value in zip(variables, values):
-    variable.assign(value)
 
 
 @unconverted

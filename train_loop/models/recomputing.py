@@ -11,6 +11,7 @@ Reference: Chen et al. 2016 (arXiv 1604.06174).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
@@ -18,6 +19,7 @@ from typing import Any, Callable, NamedTuple
 import tensorflow as tf
 
 from train_loop.fields import ConfigError
+from train_loop.variables import assign_all
 from tricks import keras_compat
 from tricks.keras_compat import Call, unconverted
 
@@ -42,7 +44,7 @@ class Block(NamedTuple):
   repeats: bool
 
 
-def blocks_of(model: tf.keras.Model) -> list[Block]:
+def blocks_of(model: tf.keras.Model) -> tuple[list[Block], list[int]]:
   """Cuts a network into blocks.
 
   A block ends with a call of which the output is all that is needed further on:
@@ -52,6 +54,10 @@ def blocks_of(model: tf.keras.Model) -> list[Block]:
 
   Args:
     model: a functional model of one input.
+
+  Returns:
+    The blocks in order, and the numbers of the model's outputs; its input has
+    the number 0.
 
   Raises:
     ConfigError: the model is not functional, has several inputs, or a layer
@@ -72,11 +78,12 @@ def blocks_of(model: tf.keras.Model) -> list[Block]:
   ends = _ends(calls, outputs)
   starts = [0, *(end + 1 for end in ends)]
   stops = [*(end + 1 for end in ends), len(calls)]
-  return [
+  blocks = [
     _block(calls[start:stop], calls[stop:], outputs)
     for start, stop in zip(starts, stops)
     if start < stop
   ]
+  return blocks, outputs
 
 
 def recomputed(model: tf.keras.Model) -> Callable[..., list[Any]]:
@@ -95,8 +102,7 @@ def recomputed(model: tf.keras.Model) -> Callable[..., list[Any]]:
   Raises:
     ConfigError: see `blocks_of`.
   """
-  *blocks, last = blocks_of(model)
-  _, outputs = keras_compat.layer_calls(model)
+  (*blocks, last), outputs = blocks_of(model)
 
   @unconverted
   def forward(images: tf.Tensor, training: bool = False) -> list[Any]:
@@ -132,33 +138,25 @@ def _again(block: Block, training: bool) -> Callable[..., list[Any]]:
   """Returns the same, computed again for its gradient.
 
   Every call of it must be of a new one of these functions: the first time it is
-  called is the forward pass. What it changes is then put back before it is
-  computed again, and put forward again after it.
+  called is the forward pass. A later one sets the variables back to what that
+  found, and in the end leaves them as it found them itself.
   """
   run = _once(block, training)
+  passes = itertools.count()
   before: list[tf.Tensor] = []
 
   @unconverted
   def either_pass(*inputs: tf.Tensor) -> list[Any]:
     found = [variable.read_value() for variable in block.changed]
-    is_first = not before
-    if is_first:
-      before.extend([*found, tf.constant(0)])
-    else:
-      _assign(block.changed, before)
+    if next(passes) == 0:
+      before.extend(found)
+      return run(*inputs)
+    assign_all(block.changed, before)
     outputs = run(*inputs)
-    if not is_first:
-      _assign(block.changed, found)
+    assign_all(block.changed, found)
     return outputs
 
   return tf.recompute_grad(either_pass)
-
-
-def _assign(
-  variables: Sequence[tf.Variable], values: Sequence[tf.Tensor]
-) -> None:
-  for variable, value in zip(variables, values):
-    variable.assign(value)
 
 
 def _ends(calls: Sequence[Call], outputs: Sequence[int]) -> list[int]:
@@ -177,19 +175,18 @@ def _ends(calls: Sequence[Call], outputs: Sequence[int]) -> list[int]:
   ends = [
     place
     for place in narrow
-    if len(set(calls[place].inputs)) > 1 or _is_pooling(calls[place].layer)
+    if len(set(calls[place].inputs)) > 1
+    or hasattr(calls[place].layer, "pool_size")
   ]
   kernels = [
     place
     for place in narrow
-    if any(map(keras_compat.kernels, keras_compat.flat_layers(calls[place][0])))
+    if any(
+      map(keras_compat.kernels, keras_compat.flat_layers(calls[place].layer))
+    )
   ]
   apart = math.isqrt(len(kernels))
   return ends if len(ends) >= apart else kernels[apart::apart]
-
-
-def _is_pooling(layer: keras_compat.Layer) -> bool:
-  return not keras_compat.kernels(layer) and hasattr(layer, "pool_size")
 
 
 def _block(
