@@ -200,7 +200,7 @@ def decode(
     contents: [] string, a JPEG, PNG, BMP, an image that `netpbm.encode` wrote,
       or one that `others` takes.
     channels: 1 or 3.
-    decoding: likewise.
+    decoding: how it becomes pixels.
     others: what decodes an image of another format; None refuses it.
 
   Returns:
@@ -442,7 +442,7 @@ def _crop_of_jpeg(
     box: of the upright image.
     image_size: decides how far the crop is reduced.
     channels: 1 or 3.
-    decoding: of which `turn` follows.
+    decoding: how its cosine transform is undone.
     turn: the EXIF orientation; None is upright, in fewer operations.
   """
   shape = tf.io.extract_jpeg_shape(contents)
