@@ -20,6 +20,7 @@ from train_loop.config import TrainConfig
 from train_loop.distribution import distributed
 from train_loop.scalars import scalar
 from train_loop.state import TrainState
+from tricks.schedules import exponential
 
 # The width of the bell by which the losses are smoothed, in factors of ten of
 # the rate.
@@ -96,16 +97,13 @@ def sweep(
     teacher: for distillation.
   """
   state = TrainState(model, config)
-  rising = math.log(highest / lowest) / (steps - 1)
-
-  def schedule(step: tf.Tensor) -> tf.Tensor:
-    exponent = rising * tf.cast(step, tf.float64)
-    return tf.cast(lowest * tf.exp(exponent), tf.float32)
-
+  last = steps - 1
+  # Backwards, for a schedule of its own does not rise.
+  falling = exponential(highest, last, decay_factor=lowest / highest)
   run_steps = run_steps_lib.make_run_steps(
     state,
     config,
-    schedule=schedule,
+    schedule=lambda step: falling(last - step),
     teacher=teacher,
     image_size=config.loop.image_size_at(0),
   )
@@ -120,5 +118,5 @@ def sweep(
     losses.append(loss)
     if np.mean(losses[-LAST:]) > DIVERGED * np.mean(losses[:LAST]):
       break
-  rates = lowest * np.exp(rising * np.arange(len(losses)))
+  rates = np.geomspace(lowest, highest, steps)[: len(losses)]
   return Sweep(rates, np.array(losses))

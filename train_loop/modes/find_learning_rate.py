@@ -8,7 +8,9 @@ A run in workdir is left as it is: only its flags are taken over.
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
+from typing import TYPE_CHECKING
 
 from train_loop.command import compose, flags
 from train_loop.command.settings import SweepSettings
@@ -16,6 +18,9 @@ from train_loop.fields import ConfigError, refused
 from train_loop.preflight.choose import AUTO
 from train_loop.workdir import run_card
 from train_loop.workdir.writing import write_atomically, writing
+
+if TYPE_CHECKING:
+  from train_loop import rate_sweep
 
 FOLDER = "learning_rate"
 TABLE, PICTURE = "learning_rate.csv", "learning_rate.png"
@@ -54,8 +59,6 @@ def run(values: flags.Values) -> int:
   parts = compose.build(planned, chosen, tried)
 
   from train_loop import rate_sweep
-  from train_loop.pages import charts
-  from train_loop.workdir.tensorboard import TensorBoardWriter
 
   with parts.strategy.scope():
     found = rate_sweep.sweep(
@@ -67,30 +70,16 @@ def run(values: flags.Values) -> int:
       steps=settings.sweep_steps,
       teacher=parts.teacher,
     )
-  means = found.smoothed
-  rows = zip(found.rates, found.losses, means)
-  write_atomically(
-    folder / TABLE,
-    "learning_rate,loss,smoothed_loss\n"
-    + "".join(f"{r:.6g},{x:.6g},{m:.6g}\n" for r, x, m in rows),
-  )
+  _write_table(found, folder)
   try:
     rate = found.suggested
   except ValueError as error:
     raise ConfigError(
-      "sweep_from and sweep_to must enclose a rate at "
-      f"which the loss falls, got {settings.sweep_from:g} and "
-      f"{settings.sweep_to:g}: {error}; see {folder / TABLE}"
+      "sweep_from and sweep_to must enclose a rate at which the loss falls, "
+      f"got {settings.sweep_from:g} and {settings.sweep_to:g}: {error}; see "
+      f"{folder / TABLE}"
     ) from None
-  with writing(folder / PICTURE):
-    (folder / PICTURE).write_bytes(
-      charts.rate_sweep(found.rates, found.losses, means, rate)
-    )
-  writer = TensorBoardWriter(folder, start_step=0)
-  for step, figures in enumerate(zip(found.rates, found.losses, means)):
-    names = ("learning_rate", "loss", "sweep/smoothed_loss")
-    writer.scalars(dict(zip(names, map(float, figures))), step=step)
-  writer.close()
+  _write_pictures(found, folder)
   batch = planned.config.loop.global_batch_size
   given = planned.config.schedule.base_learning_rate
   print(
@@ -99,3 +88,25 @@ def run(values: flags.Values) -> int:
     f"{folder} has {TABLE} and {PICTURE}"
   )
   return 0
+
+
+def _write_table(found: rate_sweep.Sweep, folder: pathlib.Path) -> None:
+  lines = ["learning_rate,loss,smoothed_loss\n"]
+  for row in zip(found.rates, found.losses, found.smoothed):
+    lines.append(",".join(f"{value:.6g}" for value in row) + "\n")
+  write_atomically(folder / TABLE, "".join(lines))
+
+
+def _write_pictures(found: rate_sweep.Sweep, folder: pathlib.Path) -> None:
+  """Writes the chart, and the same for TensorBoard."""
+  from train_loop.pages import charts
+  from train_loop.workdir.tensorboard import TensorBoardWriter
+
+  with writing(folder / PICTURE):
+    (folder / PICTURE).write_bytes(charts.rate_sweep(found))
+  names = ("learning_rate", "loss", "sweep/smoothed_loss")
+  with contextlib.closing(TensorBoardWriter(folder, start_step=0)) as writer:
+    for step, figures in enumerate(
+      zip(found.rates, found.losses, found.smoothed)
+    ):
+      writer.scalars(dict(zip(names, map(float, figures))), step=step)

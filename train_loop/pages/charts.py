@@ -172,31 +172,30 @@ def curves(runs: Sequence[Any]) -> bytes:
   return _png(figure)
 
 
-def rate_sweep(
-  rates: np.ndarray, losses: np.ndarray, means: np.ndarray, suggested: float
-) -> bytes:
+def rate_sweep(sweep: Any) -> bytes:
   """Returns a chart of the loss over the learning rate.
 
   Args:
-    rates: [steps], rising.
-    losses: [steps].
-    means: [steps], the smoothed losses.
-    suggested: the rate that is marked.
+    sweep: a `rate_sweep.Sweep`; the rate that it suggests is marked.
   """
   from matplotlib.figure import Figure
 
   figure = Figure(figsize=(7.5, 4.2), layout="constrained")
   axes = figure.subplots()
-  axes.semilogx(rates, losses, color="0.75", linewidth=1, label="of each step")
-  axes.semilogx(rates, means, color="tab:blue", linewidth=2, label="smoothed")
-  axes.axvline(suggested, color="tab:red", linestyle="--")
+  axes.semilogx(
+    sweep.rates, sweep.losses, color="0.75", linewidth=1, label="of each step"
+  )
+  axes.semilogx(
+    sweep.rates, sweep.smoothed, color="tab:blue", linewidth=2, label="smoothed"
+  )
+  axes.axvline(sweep.suggested, color="tab:red", linestyle="--")
   axes.annotate(
-    f" lowest at {suggested:.2g}",
-    (suggested, 0.95),
+    f" lowest at {sweep.suggested:.2g}",
+    (sweep.suggested, 0.95),
     xycoords=("data", "axes fraction"),
     color="tab:red",
   )
-  axes.set_ylim(0, 1.1 * float(np.percentile(losses, 98)))
+  axes.set_ylim(0, 1.1 * float(np.percentile(sweep.losses, 98)))
   axes.set(xlabel="learning rate", ylabel="loss")
   axes.grid(alpha=0.3)
   axes.legend(loc="lower left")
