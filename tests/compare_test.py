@@ -156,6 +156,12 @@ def test_fewer_than_two_runs_are_refused(names):
     compare.run(flags.parse("--mode=compare", f"--runs={','.join(names)}"))
 
 
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+  none = tmp_path / "none"
+  with pytest.raises(ConfigError, match="runs must hold a run of this .*none"):
+    comparison.read([none, none])
+
+
 def test_runs_may_stand_behind_the_flags_of_their_mode_alone():
   values = flags.Values()
   flags.define(values)

@@ -115,7 +115,9 @@ def read(workdirs: Sequence[str]) -> list[Run]:
   Raises:
     ConfigError: one holds no run of this command.
   """
-  cards = [trained_model.require_card(workdir) for workdir in workdirs]
+  cards = [
+    trained_model.require_card(workdir, flag="runs") for workdir in workdirs
+  ]
   paths = [os.path.abspath(workdir) for workdir in workdirs]
   names = [os.path.relpath(path, os.path.commonpath(paths)) for path in paths]
   return [

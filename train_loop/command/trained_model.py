@@ -79,11 +79,14 @@ class TrainedModel:
     return bool(self.flags["flip_tta"])
 
 
-def require_card(workdir: str | os.PathLike[str]) -> dict[str, Any]:
+def require_card(
+  workdir: str | os.PathLike[str], *, flag: str = "workdir"
+) -> dict[str, Any]:
   """Returns the card of a run of the command.
 
   Args:
     workdir: the run's folder.
+    flag: that names it.
 
   Raises:
     ConfigError: there is none, or it is a run of a program of its own.
@@ -92,7 +95,7 @@ def require_card(workdir: str | os.PathLike[str]) -> dict[str, Any]:
   # A library's run has no flags, and does not name its network.
   if card is None or not {"flags", "choice", "network"} <= set(card):
     raise ConfigError(
-      f"workdir must hold a run of this command, got {os.fspath(workdir)!r}"
+      f"{flag} must hold a run of this command, got {os.fspath(workdir)!r}"
     )
   return card
 

@@ -76,8 +76,8 @@ def run(values: flags.Values) -> int:
   except ValueError as error:
     raise ConfigError(
       "sweep_from and sweep_to must enclose a rate at which the loss falls, "
-      f"got {settings.sweep_from:g} and {settings.sweep_to:g}: {error}; see "
-      f"{folder / TABLE}"
+      f"got {settings.sweep_from:g} and {settings.sweep_to:g}: {error} in "
+      f"{settings.sweep_steps} sweep_steps; see {folder / TABLE}"
     ) from None
   _write_pictures(found, folder)
   batch = planned.config.loop.global_batch_size
