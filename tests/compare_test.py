@@ -158,7 +158,7 @@ def test_fewer_than_two_runs_are_refused(names):
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
   none = tmp_path / "none"
-  with pytest.raises(ConfigError, match="runs must hold a run of this .*none"):
+  with pytest.raises(ConfigError, match=r"runs must hold a run of this .*none"):
     comparison.read([none, none])
 
 
