@@ -23,7 +23,12 @@ from train_loop.command import config_from_flags as config_lib
 from train_loop.command import devices as devices_lib
 from train_loop.command import teacher as teacher_lib
 from train_loop.command import trained_model
-from train_loop.command.flags import BATCH_SIZE, Values, group
+from train_loop.command.flags import (
+  BATCH_SIZE,
+  Values,
+  group,
+  is_auto_batch_size,
+)
 from train_loop.command.settings import DeviceSettings, RunSettings
 from train_loop.config import (
   LoopConfig,
@@ -59,6 +64,7 @@ class Plan:
     devices: where the run computes.
     source: of the weights that training starts from, or None.
     saved_network: that of the run which goes on, or None.
+    measures_batch_size: whether the batch size is yet to be measured.
   """
 
   values: Values
@@ -68,6 +74,7 @@ class Plan:
   devices: devices_lib.Devices
   source: pretrained.Source | None = None
   saved_network: dict[str, Any] | None = None
+  measures_batch_size: bool = False
 
   def config_of(self, chosen: trials.Choice) -> TrainConfig:
     """Returns the hyperparameters, computed as chosen."""
@@ -206,6 +213,33 @@ def plan(
   return planned
 
 
+def plan_of_run(
+  values: Values, card: dict[str, Any], *, with_weights: bool
+) -> Plan:
+  """Plans a run that begins or goes on, of any batch size.
+
+  Args:
+    values: the flags' values, adopted; a batch size that is yet to be measured
+      is set to that of the first trials.
+    card: that of the run which goes on, or of a branch's parent; or {}.
+    with_weights: as of `plan`.
+
+  Raises:
+    ConfigError: as of `plan`.
+    DataError: as of `plan`.
+  """
+  measures = is_auto_batch_size(values)
+  if measures:
+    values[BATCH_SIZE].value = batch_sizes.first(values.accumulate_steps)
+  planned = plan(
+    values,
+    network=card.get("network"),
+    class_names=run_card.class_names(card),
+    with_weights=with_weights,
+  )
+  return dataclasses.replace(planned, measures_batch_size=measures)
+
+
 def _config_for(values: Values, train: data.AnySource) -> TrainConfig:
   """Returns the hyperparameters for the training data."""
   return config_lib.config_from_flags(
@@ -323,15 +357,17 @@ def choose(
 def choose_batch_size(
   planned: Plan, chosen: trials.Choice
 ) -> tuple[Plan, list[trials.Trial]]:
-  """Returns the plan with the batch size that was measured, and the trials.
+  """Returns the plan with its batch size, and the trials if it was measured.
 
   Args:
-    planned: the plan, with any batch size.
+    planned: the plan.
     chosen: what to compute in.
 
   Raises:
     ConfigError: there are several hosts, which would measure different ones.
   """
+  if not planned.measures_batch_size:
+    return planned, []
   if planned.devices.hosts > 1:
     raise ConfigError(
       f"{BATCH_SIZE} must be a number on several hosts, got auto"

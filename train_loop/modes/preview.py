@@ -189,20 +189,9 @@ def look(values: flags.Values) -> Preview:
     branching.require(values)
     origin = branching.adopt(values)
     start_step, card = origin.step, origin.card
-  measures_size = flags.is_auto_batch_size(values)
-  if measures_size:
-    first = batch_sizes.first(values.accumulate_steps)
-    values[flags.BATCH_SIZE].value = first
-  planned = compose.plan(
-    values,
-    network=card.get("network"),
-    class_names=run_card.class_names(card),
-    with_weights=not card,
-  )
+  planned = compose.plan_of_run(values, card, with_weights=not card)
   chosen, tried = compose.choose(planned, card.get("choice"))
-  sizes_tried: list[Trial] = []
-  if measures_size:
-    planned, sizes_tried = compose.choose_batch_size(planned, chosen)
+  planned, sizes_tried = compose.choose_batch_size(planned, chosen)
   trial = compose.measured_step(planned, chosen, [*sizes_tried, *tried])
   parts = compose.build(planned, chosen, tried, sizes_tried)
   from data.preparation import sample

@@ -20,7 +20,7 @@ from train_loop.command import compose, flags, trained_model
 from train_loop.failures import InputFailed, input_failures
 from train_loop.fields import ConfigError
 from train_loop.modes import train
-from train_loop.workdir import flight_recorder, run_card
+from train_loop.workdir import flight_recorder
 
 if TYPE_CHECKING:
   from train_loop.probing import Probed, Seen
@@ -52,12 +52,7 @@ def run(values: flags.Values) -> int:
   values["cache"].value = "none"  # For one batch.
   # Replicas are computed one after another.
   values["distribution"].value, values["logical_devices"].value = "none", 1
-  planned = compose.plan(
-    values,
-    network=card["network"],
-    with_weights=False,
-    class_names=run_card.class_names(card),
-  )
+  planned = compose.plan_of_run(values, card, with_weights=False)
   chosen, _ = compose.choose(planned, card["choice"])
   parts = compose.build(planned, chosen, [])
   train.require_same_data(workdir, card, parts.card)

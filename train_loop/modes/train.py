@@ -39,7 +39,6 @@ from train_loop.failures import (
 )
 from train_loop.fields import ConfigError, refused
 from train_loop.models import names as model_names
-from train_loop.preflight import batch_sizes, trials
 from train_loop.workdir import (
   branches,
   changes,
@@ -118,23 +117,16 @@ def _plan_and_train(values: flags.Values) -> int:
   if values.init_from and not begun:
     origin = branching.adopt(values, card)
   model_card = card or (origin.card if origin else {})
-  measures_size = flags.is_auto_batch_size(values)
-  if measures_size:
-    first = batch_sizes.first(values.accumulate_steps)
-    values[flags.BATCH_SIZE].value = first
-  planned = compose.plan(
+  planned = compose.plan_of_run(
     values,
-    network=model_card.get("network"),
-    class_names=run_card.class_names(model_card),
+    model_card,
     # A run that has a checkpoint need not start from other weights again.
     with_weights=not (begun or origin),
   )
   if not model_card and not values.recipe:
     _suggest_recipe(planned.inputs.train.num_examples)
   chosen, tried = compose.choose(planned, model_card.get("choice"))
-  sizes_tried: list[trials.Trial] = []
-  if measures_size:
-    planned, sizes_tried = compose.choose_batch_size(planned, chosen)
+  planned, sizes_tried = compose.choose_batch_size(planned, chosen)
   parts = compose.build(planned, chosen, tried, sizes_tried)
   changed = list(found.changed)
   if origin:
