@@ -71,17 +71,14 @@ OF_A_START = (
   *(field.name for field in dataclasses.fields(CompareSettings)),
   *(field.name for field in dataclasses.fields(SweepSettings)),
 )
+# Flags that name what a run is made of: of that the content is compared.
+BY_CONTENT = ("data_dir", "labels", "teacher", "teacher_checkpoint", "weights")
 # Flags that may differ between two starts of one run: they change no result
-# that is finite. The table of labels, teacher, weights and the checkpoint of
-# init_from are compared by their content.
+# that is finite. The checkpoint of init_from is compared by its content, too.
 FREE_FLAGS = (
   *OF_A_START,
   "recipe",
-  "data_dir",
-  "labels",
-  "teacher",
-  "teacher_checkpoint",
-  "weights",
+  *BY_CONTENT,
   "init_from",
   "output_dir",
   "export_format",

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from train_loop.command import devices, flags, settings
+from train_loop.command import devices, flags, settings, trust
 from train_loop.command.flags import Values
 from train_loop.fields import ConfigError, did_you_mean, refused
 from train_loop.models import names as model_names
@@ -40,9 +40,8 @@ _TABLE_6 = {
 # 90 of 120.
 _STEPS_AT = (0.25, 0.5, 0.75)
 _LABEL_SMOOTHING, _MIXUP_ALPHA = 0.1, 0.2
-# Flags that change the result, though a run may go on with others: of what they
-# name the content is compared.
-_BY_CONTENT = ("data_dir", "labels", "teacher", "teacher_checkpoint", "weights")
+# Flags of a start that each run of a ladder gets.
+_OF_EACH_START = (trust.ALLOW, "checkpoint", "profile_steps")
 
 # Names of flags, and their values as the command line spells them.
 Flags = Mapping[str, str]
@@ -288,7 +287,7 @@ def _require_fit(name: str) -> None:
       f"ladder must name flags of the command, got {name!r}"
       + (f": did you mean {meant}?" if meant else "")
     )
-  free = name in flags.FREE_FLAGS and name not in _BY_CONTENT
+  free = name in flags.FREE_FLAGS and name not in flags.BY_CONTENT
   if name == "seed" or free:
     raise ConfigError(
       f"ladder must name flags that change what is trained, got {name!r}"
@@ -361,12 +360,7 @@ def given(values: Values) -> dict[str, str]:
     start does; they need no recipe.
   """
   default = flags.parse()
-  start = {
-    *("workdir", "mode", "allow_changes", "recipe", "seed"),
-    *(field.name for field in flags.fields_of(settings.LadderSettings)),
-    *(field.name for field in flags.fields_of(settings.PredictSettings)),
-    *(field.name for field in flags.fields_of(settings.SweepSettings)),
-  }
+  start = {"recipe", "seed", *flags.OF_A_START} - {*_OF_EACH_START}
   return {
     name: flags.spelled(name, values[name].value)
     for name in flags.names()
@@ -397,5 +391,5 @@ def result_flags(asked: Mapping[str, Any]) -> dict[str, Any]:
   Args:
     asked: all flags, or those of a run's card.
   """
-  by_content = {name: asked.get(name) or "" for name in _BY_CONTENT}
+  by_content = {name: asked.get(name) or "" for name in flags.BY_CONTENT}
   return {**flags.comparable(asked), **by_content}

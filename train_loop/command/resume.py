@@ -53,7 +53,6 @@ _REFUSED: dict[str, str] = {
   **dict.fromkeys(("patience", "max_minutes"), "what checkpoints hold"),
   **dict.fromkeys(("zero_gamma", "cool_down_epochs"), "only how a run begins"),
 }
-_BY_CONTENT = ("data_dir", "labels", "weights", "teacher", "teacher_checkpoint")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +146,7 @@ def difference(
     dataclasses.replace(
       change,
       effect="nothing, if it holds the same"
-      if change.name in _BY_CONTENT
+      if change.name in flags.BY_CONTENT
       else "no result",
     )
     for change in changes.find(
