@@ -286,7 +286,7 @@ def write(workdir: str | os.PathLike[str], found: Found) -> None:
     folder / PAGE,
     "ladder.html",
     title=found.ladder.name,
-    picture=pages.inline(picture),
+    picture=picture,
     heads=heads(found.rows, found.judged_by),
     rows=cells(found.rows),
     remarks=remarks(found),

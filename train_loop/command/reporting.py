@@ -247,7 +247,6 @@ def _shown(found: Evaluated) -> dict[str, Any]:
     for pair in pairs
   ]
   return {
-    "inline": pages.inline,
     "mistakes": found.mistakes,
     "pairs": list(zip(pairs, found.examples(first))),
     "confusion": found.confusion,

@@ -184,8 +184,7 @@ def _report(
           suspicions.joint, part.source.class_names, most=_PAIRS
         ),
         "images": [
-          {**row, "source": pages.inline(picture)}
-          for row, picture in zip(first, pictures)
+          {**row, "picture": picture} for row, picture in zip(first, pictures)
         ],
       }
     )

@@ -57,11 +57,10 @@ def run(values: flags.Values) -> int:
     names=[run.name for run in runs],
     differences=comparison.differences(runs),
     results=comparison.results(runs),
-    curves=pages.inline(charts.curves(runs)),
+    curves=charts.curves(runs),
     pair_heads=comparison.PAIR_HEADS,
     pairs=_shown(runs[0], pairs),
     missing=[each for each in pairs if isinstance(each, str)],
-    inline=pages.inline,
   )
   print(f"\n{folder / PAGE} has the curves and the mistakes")
   return 0

@@ -364,7 +364,6 @@ def _write(
     lines=[line for line in lines if line[0]],
     left_out=dict(lines).get("", ""),
     warnings=warnings,
-    inline=pages.inline,
     schedule=schedule.picture(rates, config, preview.start_step),
     pairs=list(
       zip(

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pages for a browser: one file each, with all pictures in it.
 
-Each page is a template of Jinja2 beside this file, on `base.html`. What is
-shown is escaped, whatever a file or a class is called. Importing this imports
-no TensorFlow.
+Each page is a template of Jinja2 beside this file, on `base.html`; macros.html
+has what several of them show, and `inline` is known to all. What is shown is
+escaped, whatever a file or a class is called. Importing this imports no
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def write(path: str | os.PathLike[str], template: str, **values: Any) -> None:
     trim_blocks=True,
     lstrip_blocks=True,
   )
+  environment.globals["inline"] = inline
   text = environment.get_template(template).render(**values)
   write_atomically(path, readable(text))
 
