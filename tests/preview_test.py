@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import re
 
 import numpy as np
@@ -13,10 +14,16 @@ import tensorflow as tf
 
 from data.preparation import sample
 from data.sources import source as sources
-from tests import tiny
+from tests import pictures, tiny
 from train_loop import batches, first_batch, step
 from train_loop import state as state_lib
-from train_loop.command import cautions, compose, flags, forecast
+from train_loop.command import (
+  cautions,
+  compose,
+  flags,
+  forecast,
+  judging,
+)
 from train_loop.modes import preview
 from train_loop.preflight import batch_sizes, trial_cache, trials
 
@@ -156,6 +163,23 @@ def test_a_sample_finds_images_of_both_parts_and_only_those():
   found = sample.look(train, dataclasses.replace(validation, images=images))
   assert found.equal == [(train.place(7), validation.place(3))]
   assert found.alike == [(train.place(9), validation.place(5))]
+
+
+def test_pictures_keep_their_numbers_if_one_is_skipped(tmp_path):
+  pictures.write_folder(tmp_path / "data")
+  values = flags.parse(
+    "--dataset=image_folder",
+    f"--data_dir={tmp_path / 'data'}",
+    f"--workdir={tmp_path / 'run'}",
+    *("--image_size=16", "--on_bad_image=skip"),
+  )
+  _, source = compose.load_sources(values)
+  whole = judging.pictures(source, values, [0, 2, 3])
+  assert list(whole) == [0, 2, 3]
+  pathlib.Path(source.place_of(2)).write_bytes(b"no picture")
+  found = judging.pictures(source, values, [0, 2, 3])
+  assert list(found) == [0, 3]
+  np.testing.assert_array_equal(found[3], whole[3])
 
 
 def test_a_forecast_adds_up():

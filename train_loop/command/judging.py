@@ -49,15 +49,9 @@ def logits(
   def answer(images: tf.Tensor) -> tf.Tensor:
     return eval_logits(model, images, config)
 
-  count = source.num_examples
-  # A bad image is left out, so that each one must tell its number.
-  numbered = dataclasses.replace(
-    source,
-    labels=np.arange(count, dtype=np.int32),
-    class_names=("",) * count,
-  )
-  inputs = _inputs(values, source, numbered)
-  found = np.full([count, model.outputs[0].shape[1]], np.nan, np.float32)
+  inputs = _inputs(values, source, _numbered(source))
+  shape = source.num_examples, model.outputs[0].shape[1]
+  found = np.full(shape, np.nan, np.float32)
   try:
     with input_failures(range(0), config):
       for batch in batches.padded_batches(
@@ -73,24 +67,37 @@ def logits(
 
 def pictures(
   source: data.AnySource, values: Values, numbers: list[int]
-) -> list[np.ndarray]:
-  """Returns images as evaluation sees them.
+) -> dict[int, np.ndarray]:
+  """Returns images as evaluation sees them, by their numbers.
 
   Args:
     source: the images.
     values: the run's flags.
-    numbers: of images that can be decoded.
+    numbers: of the images that are asked for.
 
   Returns:
-    [height, width, channels] uint8 each.
+    [height, width, channels] uint8 each; an image that cannot be decoded, and
+    is skipped, is missing.
   """
   if not numbers:
-    return []
-  some = source.take(np.array(numbers, np.int64))
+    return {}
+  some = _numbered(source).take(np.array(numbers, np.int64))
   inputs = _inputs(values, source, some)
-  return [
-    image for batch in inputs.eval_dataset() for image in batch["image"].numpy()
-  ]
+  return {
+    int(number): image
+    for batch in inputs.eval_dataset()
+    for number, image in zip(batch["label"].numpy(), batch["image"].numpy())
+  }
+
+
+def _numbered(source: data.AnySource) -> data.AnySource:
+  """Returns images with their numbers as labels, for bad ones are left out."""
+  count = source.num_examples
+  return dataclasses.replace(
+    source,
+    labels=np.arange(count, dtype=np.int32),
+    class_names=("",) * count,
+  )
 
 
 def _inputs(

@@ -112,7 +112,7 @@ class Evaluated:
     return self.examples(self.report["mistakes"])
 
   def examples(self, places: Sequence[int]) -> list[Example]:
-    """Returns the examples at some places, with their pictures.
+    """Returns the examples at some places, if they can still be decoded.
 
     Args:
       places: in `numbers`.
@@ -122,13 +122,14 @@ class Evaluated:
     answers = self.logits[list(places)].argmax(axis=1)
     return [
       Example(
-        picture=image,
+        picture=images[index],
         place=self.source.place_of(index),
         label=self.source.classes_of(index)[0],
         answer=self.source.class_names[answer],
         probability=float(self.probabilities[place, answer]),
       )
-      for place, index, answer, image in zip(places, indices, answers, images)
+      for place, index, answer in zip(places, indices, answers)
+      if index in images
     ]
 
   def results(self) -> dict[str, Any]:

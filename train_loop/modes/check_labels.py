@@ -183,9 +183,7 @@ def _report(
         "pairs": report.pairs(
           suspicions.joint, part.source.class_names, most=_PAIRS
         ),
-        "images": [
-          {**row, "picture": picture} for row, picture in zip(first, pictures)
-        ],
+        "images": [{**row, "picture": pictures[row["index"]]} for row in first],
       }
     )
     print(

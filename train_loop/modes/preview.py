@@ -61,7 +61,7 @@ class Preview:
     trial: some steps of one replica.
     start_step: 0, or that of a branch.
     first: a replica's share of the first batch.
-    evaluated: images as evaluation sees them.
+    evaluated: images as evaluation sees them, by their numbers.
     audit: a row for each variable.
     batch_norms: how many layers normalise by the batch.
     leaks: images of both parts.
@@ -73,7 +73,7 @@ class Preview:
   trial: Trial
   start_step: int
   first: FirstBatch
-  evaluated: list[np.ndarray]
+  evaluated: dict[int, np.ndarray]
   audit: list[Row]
   batch_norms: int
   leaks: cautions.Leaks
@@ -205,9 +205,7 @@ def look(values: flags.Values) -> Preview:
     trial=trial,
     start_step=start_step,
     first=first_batch,
-    evaluated=_pictures(
-      parts, validation, values, min(_PICTURES, validation.num_examples)
-    ),
+    evaluated=_pictures(parts, validation, values, _PICTURES),
     audit=audit_rows,
     batch_norms=batch_norms,
     leaks=cautions.Leaks(found.equal, found.alike, found.compared),
@@ -246,10 +244,14 @@ def _state(
 
 
 def _pictures(
-  parts: compose.Parts, source: Any, values: flags.Values, count: int
-) -> list[np.ndarray]:
-  """Returns some images of a source, evenly spread, as evaluation sees them."""
-  numbers = np.linspace(0, source.num_examples - 1, count).astype(int)
+  parts: compose.Parts, source: Any, values: flags.Values, most: int
+) -> dict[int, np.ndarray]:
+  """Returns images of a source by their numbers, as evaluation sees them.
+
+  They are evenly spread, and at most `most`.
+  """
+  count = source.num_examples
+  numbers = np.linspace(0, count - 1, min(most, count)).astype(int)
   try:
     with input_failures(range(0), parts.config):
       return judging.pictures(source, values, numbers.tolist())
@@ -260,13 +262,8 @@ def _pictures(
 def _mean_and_deviation(preview: Preview) -> tuple[Any, Any]:
   """Returns those of training images that nothing augmented, by channel."""
   source = preview.parts.inputs.train
-  images = _pictures(
-    preview.parts,
-    source,
-    preview.planned.values,
-    min(_MEASURED, source.num_examples),
-  )
-  pixels = np.stack(images).astype(np.float64)
+  images = _pictures(preview.parts, source, preview.planned.values, _MEASURED)
+  pixels = np.stack([*images.values()]).astype(np.float64)
   return pixels.mean(axis=(0, 1, 2)), pixels.std(axis=(0, 1, 2))
 
 
@@ -354,9 +351,6 @@ def _write(
   first = preview.first
   rates = tricks.learning_rates(make_schedule(config), config.loop.total_steps)
   validation = parts.inputs.validation
-  numbers = np.linspace(
-    0, validation.num_examples - 1, len(preview.evaluated)
-  ).astype(int)
   pages.write(
     path,
     "preview.html",
@@ -376,8 +370,8 @@ def _write(
     ),
     start_step=preview.start_step,
     evaluated=[
-      (image, ", ".join(validation.classes_of(int(number))))
-      for image, number in zip(preview.evaluated, numbers)
+      (image, ", ".join(validation.classes_of(number)))
+      for number, image in preview.evaluated.items()
     ],
     counts=charts.class_counts(
       {
