@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
+import types
 
 import numpy as np
 import pytest
@@ -20,10 +21,12 @@ from train_loop import state as state_lib
 from train_loop.command import (
   cautions,
   compose,
+  devices,
   flags,
   forecast,
   judging,
 )
+from train_loop.command.settings import DeviceSettings
 from train_loop.modes import preview
 from train_loop.preflight import batch_sizes, trial_cache, trials
 
@@ -256,6 +259,27 @@ def test_a_step_is_measured_once_and_trials_of_auto_are_taken(
   ]
   assert started == [True, True]
   assert found == [trials.Trial(choice, 64.0, 1.0, memory=0.25)] * 3
+
+
+@pytest.mark.parametrize("gpus, memory", [(0, 0.5), (2, 0.25)])
+def test_the_memory_of_a_step_is_that_of_all_replicas_which_share_one(
+  gpus, memory, monkeypatch
+):
+  choice = trials.Choice(True, False, "float32", False)
+  alone = trials.Trial(choice, 64.0, 1.0, memory=0.25)
+  searched = dataclasses.replace(alone, memory=memory, batch_size=8)
+  settings = DeviceSettings(
+    distribution="mirrored", logical_devices=1 if gpus else 2
+  )
+  monkeypatch.setattr(devices, "visible_gpus", lambda: gpus)
+  planned = types.SimpleNamespace(devices=devices.Devices(settings))
+  share = types.SimpleNamespace(global_batch_size=8)
+  monkeypatch.setattr(compose, "_of_one_replica", lambda planned: (share, None))
+  monkeypatch.setattr(compose, "_job_and_workload", lambda planned: (0, 0))
+  monkeypatch.setattr(batch_sizes, "measure_one", lambda *arguments: alone)
+  for tried in ([], [alone], [searched, alone]):
+    found = compose.measured_step(planned, choice, tried)
+    assert found.memory == memory
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

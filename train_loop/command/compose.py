@@ -384,8 +384,7 @@ def choose_batch_size(
     chosen,
     workload,
     candidates,
-    # Without GPUs the replicas share the host's memory.
-    copies=1 if devices_lib.visible_gpus() else replicas,
+    copies=planned.devices.replicas_a_device,
   )
   return planned.at_batch_size(size * replicas), tried
 
@@ -399,14 +398,22 @@ def measured_step(
     planned: the plan, with the batch size that the run has.
     chosen: what to compute in.
     tried: the trials by which way and size were chosen, if they were.
+
+  Returns:
+    The trial, with the memory of all replicas that share one.
   """
-  inputs, _ = _of_one_replica(planned)
+  size = _of_one_replica(planned)[0].global_batch_size
   for trial in tried:
-    own_size = trial.batch_size in (0, inputs.global_batch_size)
+    own_size = trial.batch_size in (0, size)
     if trial.choice == chosen and own_size and not trial.failure:
-      return trial
-  job, workload = _job_and_workload(planned)
-  return batch_sizes.measure_one(job, chosen, workload)
+      break
+  else:
+    job, workload = _job_and_workload(planned)
+    trial = batch_sizes.measure_one(job, chosen, workload)
+  if trial.batch_size:  # The search of a size has counted all of them.
+    return trial
+  copies = planned.devices.replicas_a_device
+  return dataclasses.replace(trial, memory=copies * trial.memory)
 
 
 def _job_and_workload(planned: Plan) -> tuple[trials.Job, dict[str, Any]]:

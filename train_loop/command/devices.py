@@ -69,6 +69,11 @@ class Devices:
       return 1
     return max(1, visible_gpus()) * self.settings.logical_devices
 
+  @property
+  def replicas_a_device(self) -> int:
+    """How many replicas share one memory: without GPUs all, the host's."""
+    return 1 if visible_gpus() else self.local_replicas
+
   def strategy(self) -> tf.distribute.Strategy:
     """Returns the strategy that trains; imports TensorFlow.
 

@@ -58,7 +58,7 @@ class Preview:
   Attributes:
     planned: what the flags ask for.
     parts: what the loop would be given.
-    trial: some steps of one replica.
+    trial: some steps of one replica; as of `compose.measured_step`.
     start_step: 0, or that of a branch.
     first: a replica's share of the first batch.
     evaluated: images as evaluation sees them, by their numbers.
@@ -130,11 +130,11 @@ class Preview:
         f"no step could be timed, since it {self.trial.failure}: a smaller "
         "--global_batch_size or --recompute=blocks takes less memory"
       )
-    elif self.replicas * self.trial.memory > batch_sizes.MOST_MEMORY:
+    elif self.trial.memory > batch_sizes.MOST_MEMORY:
       found.append(
-        f"a step takes {self.replicas * self.trial.memory:.0%} of the memory "
-        "that is free, and evaluation and input need some: lower "
-        "--global_batch_size, or give --recompute=blocks"
+        f"a step takes {self.trial.memory:.0%} of the memory that is free, and "
+        "evaluation and input need some: lower --global_batch_size, or give "
+        "--recompute=blocks"
       )
     if self.bad:
       found.append(
@@ -298,7 +298,8 @@ def essentials(preview: Preview) -> list[tuple[str, str]]:
   if found is None:
     return lines
   memory = f"{preview.trial.memory:.0%}" if preview.trial.memory else "unknown"
-  per_replica = " a replica" if preview.replicas > 1 else ""
+  apart = preview.replicas > planned.devices.replicas_a_device
+  per_replica = " a replica" if apart else ""
   end = datetime.datetime.now() + datetime.timedelta(seconds=found.seconds)
   in_words = forecast.in_words
   lines += [
