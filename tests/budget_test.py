@@ -21,7 +21,6 @@ from train_loop import (
   loop,
   profiling,
   train_and_evaluate,
-  watching,
 )
 from train_loop import run_steps as run_steps_lib
 from train_loop.distribution import Hosts
@@ -85,7 +84,7 @@ class World:
       reporter=Bystander(),
       should_stop=should_stop,
       watch=bottleneck.Stopwatch(global_batch_size=32, clock=lambda: 0.0),
-      watcher=watching.NoWatcher(),
+      watcher=None,
       profile=profiling.Profile((), "", writes=False),
     )
     return run.finish(evaluation_is_left=False)

@@ -236,7 +236,7 @@ def test_steps_to_trace_that_are_none_are_refused(steps):
 
 def test_watching_changes_no_bit(watched, monkeypatch, tmp_path):
   workdir, _ = watched
-  monkeypatch.setattr(watching, "Watcher", lambda state: watching.NoWatcher())
+  monkeypatch.setattr(watching, "Watcher", lambda state: None)
   model = tiny.model()
   train_and_evaluate(
     model,

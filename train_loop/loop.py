@@ -280,10 +280,8 @@ def _restore_and_run(
     if hosts.is_chief
     else reporter_lib.Bystander()
   ) as reporter:
-    watcher = (
-      watching.Watcher(state) if hosts.is_chief else watching.NoWatcher()
-    )
-    if picture is not None:
+    watcher = watching.Watcher(state) if hosts.is_chief else None
+    if watcher and picture is not None:
       reporter.image("augmented", picture, step=start_step)
       reporter.audit(audit.rows(state))
       reporter.layers(watcher.first(), step=0)
@@ -415,7 +413,8 @@ class Run:
     reporter: where the records go.
     should_stop: asked between calls of run_steps, and batches of an evaluation.
     watch: adds up what the time goes into.
-    watcher: measures the layers at logged steps.
+    watcher: measures the layers at logged steps; None on hosts that write
+      nothing.
     profile: traces some steps.
     renew_statistics: gives averaged weights statistics of their own at a step.
   """
@@ -432,7 +431,7 @@ class Run:
   reporter: reporter_lib.Reporter
   should_stop: Callable[[], bool]
   watch: bottleneck.Stopwatch
-  watcher: watching.Watcher | watching.NoWatcher
+  watcher: watching.Watcher | None
   profile: profiling.Profile
   renew_statistics: Callable[[int], None] = lambda step: None
 
@@ -505,13 +504,6 @@ class Run:
     count = self.pace.steps(self._next_stop(step) - step)
     if self.profile.covers(step):
       count = 1
-    self._figures = None
-    last = step + count
-    watched = count == 1 and self._is_due(last, self.loop.log_every_steps)
-    watched = watched and self.watcher.is_cheap()
-    if watched:
-      with self.watch.spent_on("summaries"):
-        self.watcher.begin()
     size = self.length.image_size_at(step)
     traced = size not in self.run_steps
     if traced:
@@ -525,6 +517,7 @@ class Run:
     first = step + self.guard.order_offset
     steps = range(first, first + count)
     with (
+      self._watched(step, count),
       self.profile.traced(step),
       self.pace.timed(count),
       input_failures(steps, self.config),
@@ -538,10 +531,21 @@ class Run:
       traced=traced,
       image_size=size,
     )
-    if watched:
-      with self.watch.spent_on("summaries"):
-        self._figures = self.watcher.end()
     return traced
+
+  @contextlib.contextmanager
+  def _watched(self, step: int, count: int) -> Iterator[None]:
+    """Measures the layers in a call of one step that is to be logged."""
+    self._figures = None
+    logged = count == 1 and self._is_due(step + 1, self.loop.log_every_steps)
+    if not (self.watcher and logged and self.watcher.is_cheap()):
+      yield
+      return
+    with self.watch.spent_on("summaries"):
+      self.watcher.begin()
+    yield
+    with self.watch.spent_on("summaries"):
+      self._figures = self.watcher.end()
 
   def _report(self, step: int) -> None:
     """Logs, evaluates and saves, if that is due after a step."""

@@ -229,22 +229,3 @@ def _squares(tensors: Sequence[tf.Tensor]) -> np.ndarray:
   """Returns the square of the norm of each tensor, float64."""
   halves = tf.stack([tf.nn.l2_loss(tensor) for tensor in tensors])
   return 2.0 * halves.numpy().astype(np.float64)
-
-
-class NoWatcher:
-  """Measures nothing: for the hosts that do not write."""
-
-  def first(self) -> Figures:
-    """Returns no figures."""
-    return Figures({}, {})
-
-  def is_cheap(self) -> bool:
-    """Returns False: no step is measured."""
-    return False
-
-  def begin(self) -> None:
-    """Is not called."""
-
-  def end(self) -> Figures:
-    """Is not called."""
-    return Figures({}, {})
