@@ -502,8 +502,6 @@ class Run:
   def _call(self, step: int) -> bool:
     """Takes some steps; returns whether the step was traced for them."""
     count = self.pace.steps(self._next_stop(step) - step)
-    if self.profile.covers(step):
-      count = 1
     size = self.length.image_size_at(step)
     traced = size not in self.run_steps
     if traced:
@@ -642,17 +640,21 @@ class Run:
 
   def _next_stop(self, step: int) -> int:
     """Returns the first step after `step` at which the loop has to act."""
-    periods = (
-      self.loop.log_every_steps,
-      self.loop.eval_every_steps,
-      self.loop.save_every_steps,
+    log, *others = (
+      step + every - step % every
+      for every in (
+        self.loop.log_every_steps,
+        self.loop.eval_every_steps,
+        self.loop.save_every_steps,
+      )
+      if every
     )
-    due = [step + every - step % every for every in periods if every]
-    due += self.length.growths(step) + self.profile.stops(step)
-    # The step that is logged is a call of its own, and its layers measured.
-    logged = (due[0] - 1, self.length.total_steps - 1)
-    due += [stop for stop in logged if stop > step]
-    return min(self.length.total_steps, *due)
+    logged = min(log, self.length.total_steps)
+    # On each host a logged step is a call of its own: the first one measures
+    # the layers in it.
+    alone = max(logged - 1, step + 1)
+    due = self.length.growths(step) + self.profile.stops(step)
+    return min(logged, alone, *others, *due)
 
 
 class Pace:

@@ -51,8 +51,10 @@ class Profile:
     return self._first <= step < self._end
 
   def stops(self, step: int) -> list[int]:
-    """Returns the steps after `step` at which tracing begins or ends."""
-    return [stop for stop in (self._first, self._end) if stop > step]
+    """Returns the step, if any, at which a call from `step` on must end."""
+    if self.covers(step):
+      return [step + 1]
+    return [self._first] if step < self._first else []
 
   def traced(self, step: int) -> contextlib.AbstractContextManager[object]:
     """Returns the context of a call that begins at a step."""
