@@ -178,14 +178,22 @@ def measured(
       return
     trial = process.run(choice, timeout=deadline - clock(), batch_size=size)
     trial = dataclasses.replace(trial, memory=copies * trial.memory)
-    if trial.memory > MOST_MEMORY and not trial.failure:
-      failure = f"takes {trial.memory:.0%} of the memory"
-      trial = dataclasses.replace(trial, failure=failure)
+    trial = without_room(trial)
     yield trial
     done.append(trial)
     taken = fastest(done)
     if trial.failure or taken in done[:-IN_VAIN]:
       return
+
+
+def without_room(trial: Trial) -> Trial:
+  """Returns the trial; as a failure if it leaves too little of the memory."""
+  if trial.failure or trial.memory <= MOST_MEMORY:
+    return trial
+  failure = f"takes {trial.memory:.0%} of the memory"
+  return dataclasses.replace(
+    trial, failure=failure, images_per_second=0.0, loss=None
+  )
 
 
 def expected_memory(done: list[Trial]) -> float:

@@ -21,7 +21,7 @@ from train_loop import machine
 from train_loop.config import PRECISIONS, RECOMPUTE, TrainConfig
 from train_loop.fields import check, setting
 from train_loop.preflight import trial_cache, trials
-from train_loop.preflight.batch_sizes import MOST_MEMORY
+from train_loop.preflight.batch_sizes import without_room
 from train_loop.preflight.trials import Choice, Device, Job, Trial
 
 AUTO = "auto"
@@ -297,8 +297,8 @@ def measure(
   If recompute is open, and the first candidate does not fit, all compute blocks
   again.
 
-  If that is open, fused BatchNorm is tried in the first candidate, for it costs
-  a trial: the others have it or not, as was faster there, and the fastest of a
+  If fused BatchNorm is open, it is tried in the first candidate, for it costs a
+  trial: the others have it or not, as was faster there, and the fastest of a
   process is tried the other way at its end.
   """
   deadline = time.monotonic() + BUDGET_SECONDS
@@ -343,14 +343,6 @@ def measure(
     with start(job, onednn=not first) as process:
       run_each(process, others)
   return tried
-
-
-def without_room(trial: Trial) -> Trial:
-  """Returns the trial; as a failure if it leaves too little of the memory."""
-  if trial.failure or trial.memory <= MOST_MEMORY:
-    return trial
-  told = f"takes {trial.memory:.0%} of the memory"
-  return Trial(trial.choice, failure=told, memory=trial.memory)
 
 
 def other_batch_norm(choice: Choice) -> Choice:
