@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from train_loop import config as config_lib
-from train_loop import distribution
+from train_loop import distribution, evaluation
 from train_loop.state import TrainState
 from train_loop.step import Batch
 from tricks import keras_compat
@@ -60,7 +60,7 @@ class Renewal:
       tf.Variable(tf.zeros_like(v), trainable=False) for v, _ in self._moved
     ]
     self._add = tf.function(self._added)
-    self._swap = tf.function(self._swapped)
+    self._swap = evaluation.make_swap_averages(state)
 
   def __call__(self, step: int) -> None:
     """Takes them anew if by this step several weights are averaged."""
@@ -100,10 +100,6 @@ class Renewal:
       moved = [variable.read_value() for variable, _ in self._moved]
       for total, value in zip(self._sums, replica.all_reduce("MEAN", moved)):
         total.assign_add(value)
-
-  @keras_compat.unconverted
-  def _swapped(self) -> None:
-    tf.distribute.get_strategy().run(self._state.swap_averages)
 
 
 def _statistics(state: TrainState) -> list[tuple[tf.Variable, float]]:

@@ -188,11 +188,7 @@ def with_averages(
   state: TrainState, evaluate: Callable[..., dict[str, Any]]
 ) -> Callable[..., dict[str, Any]]:
   """Returns `evaluate` on the averaged weights, if the run averages them."""
-  strategy = tf.distribute.get_strategy()
-
-  @tf.function
-  def swap_averages() -> None:
-    strategy.run(state.swap_averages)
+  swap_averages = make_swap_averages(state)
 
   def evaluate_averages(*arguments: Any) -> dict[str, Any]:
     swap_averages()
@@ -202,6 +198,17 @@ def with_averages(
       swap_averages()
 
   return evaluate_averages if state.averages else evaluate
+
+
+def make_swap_averages(state: TrainState) -> Callable[[], None]:
+  """Returns `state.swap_averages` for all replicas, in a graph."""
+  strategy = tf.distribute.get_strategy()
+
+  @tf.function
+  def swap_averages() -> None:
+    strategy.run(state.swap_averages)
+
+  return swap_averages
 
 
 def _means(totals: Metrics, num_classes: int) -> dict[str, Any]:
