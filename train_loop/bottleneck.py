@@ -43,7 +43,8 @@ KINDS = (
 NOTABLE, AIM = 0.1, 0.05
 # In training it is said from this share on, after so many seconds.
 SAID_FROM, SAID_AFTER = 0.2, 30.0
-# The part of the free memory that a cache may take, as of --cache=auto.
+# The part of the free memory that a cache leaves to all else, as --cache=auto
+# does: data.cache._SPARE, which this package does not import.
 _SPARE = 0.5
 
 
