@@ -284,7 +284,7 @@ def _restore_and_run(
     if watcher and picture is not None:
       reporter.image("augmented", picture, step=start_step)
       reporter.audit(audit.rows(state))
-      reporter.layers(watcher.first(), step=0)
+      reporter.layers(watcher.first(), step=start_step)
     reporter.text("run", run_card.as_markdown(card), step=start_step)
     run = Run(
       state=state,
