@@ -130,7 +130,7 @@ def test_without_locks_a_dead_process_is_known(without_locks, tmp_path, caplog):
     {"pid": 2**30},
   ):
     leave(tmp_path, **changes)
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "absl")
     with lock.held(tmp_path):
       assert "which is gone: it is taken over" in caplog.text
     caplog.clear()
