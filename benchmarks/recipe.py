@@ -87,7 +87,7 @@ def load(*arguments: str) -> Recipe:
 
 
 def of(options: Any, *arguments: str) -> Recipe:
-  """Returns the recipe with the seed, the shifts and the epochs of a peer.
+  """Returns the recipe with what a peer was told: seed, shifts, epochs, logs.
 
   Args:
     options: of the peer's command line.
@@ -96,4 +96,6 @@ def of(options: Any, *arguments: str) -> Recipe:
   own = [f"--seed={options.seed}", f"--pad_crop={options.pad_crop}"]
   if options.epochs:
     own.append(f"--epochs={options.epochs}")
+  if options.log_every_steps:
+    own.append(f"--log_every_steps={options.log_every_steps}")
   return load(*own, *arguments)

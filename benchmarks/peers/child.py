@@ -72,6 +72,7 @@ def _parser(
     default=1,
     help="micro-batches in parallel; ours only",
   )
+  add("--log_every_steps", type=int, help="default: the recipe's")
   add("--pad_crop", type=int, default=0, help="shift by up to this many pixels")
   add("--epochs", type=float, help="epochs; default: the recipe's")
   add("--exif_orientation", default="apply", help="apply or ignore")
