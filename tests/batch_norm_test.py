@@ -349,6 +349,28 @@ def test_runs_on_the_fused_op(shape, training):
   assert not {"Mean", "SquaredDifference", "Sub", "Rsqrt"} & set(types)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+  ("gpus", "channels", "dtype"),
+  [([], 8, "float32"), ([], 16, "bfloat16"), (["GPU"], 8, "bfloat16")],
+)
+def test_no_bfloat16_for_which_a_cpu_has_no_kernel(
+  training, gpus, channels, dtype, monkeypatch
+):
+  shape = (4, 5, 3, channels)
+  layer = make_layer(shape, dtype="mixed_bfloat16")
+  monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+  step = tf.function(functools.partial(layer, training=training))
+  concrete = step.get_concrete_function(make_data(shape, "bfloat16")[0])
+  (fused,) = [
+    operation
+    for operation in concrete.graph.get_operations()
+    if operation.type == "FusedBatchNormV3"
+  ]
+  assert fused.get_attr("T") == tf.as_dtype(dtype)
+  assert concrete.structured_outputs.dtype == tf.bfloat16
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("shape", [(None, None, 3), (5, 4, 3), (6,)])
 def test_symbolic_shape(shape, policy):

@@ -243,7 +243,7 @@ class BatchNorm(tf.keras.layers.Layer):
 
   def _normalize(self, images: tf.Tensor, training: bool) -> tf.Tensor:
     outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-      images,
+      tf.cast(images, _dtype_of_op(images)),
       self._gamma(images),
       self._beta(images),
       mean=self.moving_mean,
@@ -260,7 +260,7 @@ class BatchNorm(tf.keras.layers.Layer):
         kept = self.momentum * self.moving_variance
         variance = variance * (1.0 - one_nth) + kept * one_nth
       self.moving_variance.assign(variance)
-    return outputs
+    return tf.cast(outputs, self.compute_dtype)
 
   def _normalize_by_moments(
     self, images: tf.Tensor, mask: tf.Tensor | None, synchronized: bool
@@ -352,6 +352,17 @@ def _understood(kwargs: dict[str, Any]) -> dict[str, Any]:
       )
   known = (*_ASK_FOR_NOTHING, *_OF_RENORM)
   return {name: kwargs[name] for name in kwargs if name not in known}
+
+
+def _dtype_of_op(images: tf.Tensor) -> tf.DType:
+  """Returns in what the fused op takes images.
+
+  oneDNN, which computes it on a CPU, has kernels for bfloat16 if the channels
+  are a multiple of 16, and a loop that takes ten times as long if not.
+  """
+  loop = images.dtype == tf.bfloat16 and images.shape[-1] % 16 != 0
+  on_cpu = not tf.config.list_physical_devices("GPU")
+  return tf.float32 if loop and on_cpu else images.dtype
 
 
 def _count(images: tf.Tensor) -> tf.Tensor:
