@@ -320,7 +320,11 @@ class OptimizerConfig:
     "twice the time; 0.05 is usual, 0 is off.",
   )
   accumulate_steps: int = setting(
-    1, low=1, help="Micro-batches whose gradients make one step."
+    1,
+    low=1,
+    auto=True,
+    help="Micro-batches whose gradients make one step. auto, for a CPU, "
+    "measures before the run, and takes as many at once as make it faster.",
   )
   parallel_micro_batches: bool = setting(
     False,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import logging
@@ -25,9 +25,11 @@ from train_loop.command import teacher as teacher_lib
 from train_loop.command import trained_model
 from train_loop.command.flags import (
   BATCH_SIZE,
+  MEASURED,
+  MICRO_BATCHES,
   Values,
   group,
-  is_auto_batch_size,
+  is_auto,
 )
 from train_loop.command.settings import DeviceSettings, RunSettings
 from train_loop.config import (
@@ -39,7 +41,12 @@ from train_loop.config import (
 from train_loop.fields import ConfigError
 from train_loop.models import names as model_names
 from train_loop.models import pretrained
-from train_loop.preflight import batch_sizes, trial_cache, trials
+from train_loop.preflight import (
+  batch_sizes,
+  micro_batches,
+  trial_cache,
+  trials,
+)
 from train_loop.preflight import choose as preflight
 from train_loop.workdir import run_card
 
@@ -64,7 +71,7 @@ class Plan:
     devices: where the run computes.
     source: of the weights that training starts from, or None.
     saved_network: that of the run which goes on, or None.
-    measures_batch_size: whether the batch size is yet to be measured.
+    measures: the flags whose numbers are yet to be measured.
   """
 
   values: Values
@@ -74,7 +81,7 @@ class Plan:
   devices: devices_lib.Devices
   source: pretrained.Source | None = None
   saved_network: dict[str, Any] | None = None
-  measures_batch_size: bool = False
+  measures: tuple[str, ...] = ()
 
   def config_of(self, chosen: trials.Choice) -> TrainConfig:
     """Returns the hyperparameters, computed as chosen."""
@@ -86,6 +93,14 @@ class Plan:
     config = _config_for(self.values, self.inputs.train)
     inputs = dataclasses.replace(self.inputs, global_batch_size=size)
     return dataclasses.replace(self, config=config, inputs=inputs)
+
+  def in_parts(self, count: int) -> Plan:
+    """Returns the same plan with as many micro-batches at once."""
+    self.values[MICRO_BATCHES].value = count
+    self.values["parallel_micro_batches"].value = count > 1
+    machine.share_cores(count)
+    config = _config_for(self.values, self.inputs.train)
+    return dataclasses.replace(self, config=config)
 
   @property
   def images(self) -> dict[str, Any]:
@@ -219,8 +234,8 @@ def plan_of_run(
   """Plans a run that begins or goes on, of any batch size.
 
   Args:
-    values: the flags' values, adopted; a batch size that is yet to be measured
-      is set to that of the first trials.
+    values: the flags' values, adopted; numbers that are yet to be measured are
+      set to those of the first trials.
     card: that of the run which goes on, or of a branch's parent; or {}.
     with_weights: as of `plan`.
 
@@ -228,8 +243,11 @@ def plan_of_run(
     ConfigError: as of `plan`.
     DataError: as of `plan`.
   """
-  measures = is_auto_batch_size(values)
-  if measures:
+  measures = tuple(name for name in MEASURED if is_auto(values, name))
+  if MICRO_BATCHES in measures:
+    values[MICRO_BATCHES].value = 1
+    values["parallel_micro_batches"].value = False
+  if BATCH_SIZE in measures:
     values[BATCH_SIZE].value = batch_sizes.first(values.accumulate_steps)
   planned = plan(
     values,
@@ -237,7 +255,7 @@ def plan_of_run(
     class_names=run_card.class_names(card),
     with_weights=with_weights,
   )
-  return dataclasses.replace(planned, measures_batch_size=measures)
+  return dataclasses.replace(planned, measures=measures)
 
 
 def _config_for(values: Values, train: data.AnySource) -> TrainConfig:
@@ -354,7 +372,43 @@ def choose(
   return preflight.choose(asked, job, workload)
 
 
-def choose_batch_size(
+def choose_numbers(
+  planned: Plan, chosen: trials.Choice
+) -> tuple[Plan, dict[str, list[trials.Trial]]]:
+  """Returns the plan with what it measures, and the trials by what they are of.
+
+  First into how many parts a batch is split, then how large it is.
+
+  Args:
+    planned: the plan.
+    chosen: what to compute in.
+
+  Raises:
+    ConfigError: as of `_choose_batch_size`.
+  """
+  tried = {}
+  planned, tried["micro_batches"] = _choose_micro_batches(planned, chosen)
+  planned, tried["batch_sizes"] = _choose_batch_size(planned, chosen)
+  return planned, tried
+
+
+def _choose_micro_batches(
+  planned: Plan, chosen: trials.Choice
+) -> tuple[Plan, list[trials.Trial]]:
+  """Returns the plan with its micro-batches, and the trials if measured."""
+  if MICRO_BATCHES not in planned.measures:
+    return planned, []
+  if planned.devices.hosts * planned.devices.local_replicas > 1:
+    logging.info("accumulate_steps: 1, for there are several replicas")
+    return planned, []
+  job, workload = _job_and_workload(planned)
+  count, tried = micro_batches.choose(
+    job, chosen, workload, cpus=machine.usable_cpus() or 1
+  )
+  return planned.in_parts(count), tried
+
+
+def _choose_batch_size(
   planned: Plan, chosen: trials.Choice
 ) -> tuple[Plan, list[trials.Trial]]:
   """Returns the plan with its batch size, and the trials if it was measured.
@@ -366,7 +420,7 @@ def choose_batch_size(
   Raises:
     ConfigError: there are several hosts, which would measure different ones.
   """
-  if not planned.measures_batch_size:
+  if BATCH_SIZE not in planned.measures:
     return planned, []
   if planned.devices.hosts > 1:
     raise ConfigError(
@@ -404,7 +458,10 @@ def measured_step(
   """
   size = _of_one_replica(planned)[0].global_batch_size
   for trial in tried:
-    own_size = trial.batch_size in (0, size)
+    own_size = trial.batch_size in (0, size) and trial.micro_batches in (
+      0,
+      planned.config.optimizer.accumulate_steps,
+    )
     if trial.choice == chosen and own_size and not trial.failure:
       break
   else:
@@ -486,7 +543,7 @@ def build(
   planned: Plan,
   chosen: trials.Choice,
   tried: list[trials.Trial],
-  sizes_tried: Sequence[trials.Trial] = (),
+  numbers_tried: Mapping[str, Sequence[trials.Trial]] | None = None,
 ) -> Parts:
   """Imports TensorFlow, set as chosen, and makes network and teacher.
 
@@ -494,11 +551,15 @@ def build(
     planned: the plan.
     chosen: what to compute in.
     tried: the trials that it was taken from.
-    sizes_tried: the trials that the batch size was taken from.
+    numbers_tried: the trials that numbers were taken from, as of
+      `choose_numbers`.
   """
   import_tensorflow(chosen)
   strategy = planned.devices.strategy()
   inputs, network = planned.inputs, planned.network
+  numbers_card: dict[str, Any] = {}
+  for name, of_number in (numbers_tried or {}).items():
+    numbers_card.update(_rows(name, of_number))
   with strategy.scope():
     model, fine_tuned = _network(planned, chosen)
     teacher = teacher_lib.load(planned.model, **planned.images)
@@ -511,7 +572,7 @@ def build(
     card={
       "choice": dataclasses.asdict(chosen),
       **_rows("preflight", tried),
-      **_rows("batch_sizes", sizes_tried),
+      **numbers_card,
       "network": network,
       **fine_tuned,
       "image_shape": inputs.image_shape,

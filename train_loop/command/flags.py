@@ -30,7 +30,7 @@ from train_loop.command.settings import (
   RunSettings,
   SweepSettings,
 )
-from train_loop.fields import ConfigError, require
+from train_loop.fields import ConfigError, refused, require
 from train_loop.preflight.choose import Asked
 
 # What each mode is given: the flags' values by their names.
@@ -114,7 +114,9 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 
 # How integers hold what the command line spells auto.
 AUTO, AUTO_TEXT = 0, "auto"
-BATCH_SIZE = "global_batch_size"
+BATCH_SIZE, MICRO_BATCHES = "global_batch_size", "accumulate_steps"
+# The integers that a run measures once and keeps, if they are auto.
+MEASURED = (BATCH_SIZE, MICRO_BATCHES)
 
 
 class _AutoInteger(flags.IntegerParser):
@@ -348,7 +350,7 @@ def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
 def adopt(saved: Mapping[str, Any], values: Values) -> None:
   """Gives every flag that the command line left out the value of a run.
 
-  So it does if the command line lets the batch size be chosen: the run has it.
+  So it does if the command line lets a number be measured: the run has it.
 
   Args:
     saved: the flags of the run's card.
@@ -362,7 +364,7 @@ def adopt(saved: Mapping[str, Any], values: Values) -> None:
     flag = values[name]
     if name not in saved or name in OF_A_START:
       continue
-    if flag.present and not (is_auto_batch_size(values) and name == BATCH_SIZE):
+    if flag.present and not (name in MEASURED and is_auto(values, name)):
       continue
     value = "" if saved[name] is None else saved[name]
     try:
@@ -374,9 +376,16 @@ def adopt(saved: Mapping[str, Any], values: Values) -> None:
       ) from error
 
 
-def is_auto_batch_size(values: Values) -> bool:
-  """Returns whether the batch size is to be measured."""
-  return values[BATCH_SIZE].value == AUTO
+def is_auto(values: Values, name: str) -> bool:
+  """Returns whether a number, such as the batch size, is to be measured."""
+  return values[name].value == AUTO
+
+
+def require_numbers(values: Values, mode: str) -> None:
+  """Raises a ConfigError if a mode would have to measure a number."""
+  for name in MEASURED:
+    if is_auto(values, name):
+      raise refused(name, AUTO_TEXT, f"a number in mode {mode}")
 
 
 def require_workdir(values: Values) -> None:

@@ -55,8 +55,7 @@ def run(values: flags.Values) -> int:
   flags.require_workdir(values)
   if values["seed"].present:
     raise refused("seed", values.seed, "left out in mode ablate: give seeds")
-  if flags.is_auto_batch_size(values):
-    raise refused(flags.BATCH_SIZE, AUTO, "a number in mode ablate")
+  flags.require_numbers(values, "ablate")
   if values.init_from:
     raise refused("init_from", values.init_from, "left out in mode ablate")
   workdir = pathlib.Path(values.workdir)

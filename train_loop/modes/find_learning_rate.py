@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from train_loop.command import compose, flags
 from train_loop.command.settings import SweepSettings
-from train_loop.fields import ConfigError, refused
-from train_loop.preflight.choose import AUTO
+from train_loop.fields import ConfigError
 from train_loop.workdir import run_card
 from train_loop.workdir.writing import write_atomically, writing
 
@@ -44,8 +43,7 @@ def run(values: flags.Values) -> int:
   card = run_card.read(values.workdir) or {}
   if "flags" in card:
     flags.adopt(card["flags"], values)
-  if flags.is_auto_batch_size(values):
-    raise refused(flags.BATCH_SIZE, AUTO, "a number in mode find_learning_rate")
+  flags.require_numbers(values, "find_learning_rate")
   settings = flags.group(SweepSettings, values)
   planned = compose.plan(values)
   if planned.devices.hosts > 1:

@@ -191,9 +191,13 @@ def look(values: flags.Values) -> Preview:
     start_step, card = origin.step, origin.card
   planned = compose.plan_of_run(values, card, with_weights=not card)
   chosen, tried = compose.choose(planned, card.get("choice"))
-  planned, sizes_tried = compose.choose_batch_size(planned, chosen)
-  trial = compose.measured_step(planned, chosen, [*sizes_tried, *tried])
-  parts = compose.build(planned, chosen, tried, sizes_tried)
+  planned, numbers_tried = compose.choose_numbers(planned, chosen)
+  trial = compose.measured_step(
+    planned,
+    chosen,
+    [*numbers_tried["batch_sizes"], *numbers_tried["micro_batches"], *tried],
+  )
+  parts = compose.build(planned, chosen, tried, numbers_tried)
   from data.preparation import sample
 
   found = sample.look(parts.inputs.train, parts.inputs.validation)

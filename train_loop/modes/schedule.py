@@ -17,7 +17,6 @@ import numpy as np
 import tricks
 from train_loop.command import branching, compose, flags
 from train_loop.config import TrainConfig
-from train_loop.fields import refused
 from train_loop.schedule import make_schedule
 from train_loop.workdir.writing import write_atomically, writing
 
@@ -41,8 +40,7 @@ def run(values: flags.Values) -> int:
     DataError: bad data: their number of examples turns epochs into steps.
   """
   flags.require_workdir(values)
-  if flags.is_auto_batch_size(values):
-    raise refused(flags.BATCH_SIZE, "auto", "a number in mode schedule")
+  flags.require_numbers(values, "schedule")
   branch_step = 0
   if values.init_from:
     branching.require(values)

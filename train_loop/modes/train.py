@@ -126,8 +126,8 @@ def _plan_and_train(values: flags.Values) -> int:
   if not model_card and not values.recipe:
     _suggest_recipe(planned.inputs.train.num_examples)
   chosen, tried = compose.choose(planned, model_card.get("choice"))
-  planned, sizes_tried = compose.choose_batch_size(planned, chosen)
-  parts = compose.build(planned, chosen, tried, sizes_tried)
+  planned, numbers_tried = compose.choose_numbers(planned, chosen)
+  parts = compose.build(planned, chosen, tried, numbers_tried)
   changed = list(found.changed)
   if origin:
     _require_data_of(origin, parts)

@@ -72,6 +72,7 @@ class Trial:
     loss: the mean over the first steps; None if it failed.
     failure: why there is no result, in one line, or "".
     batch_size: that was tried, if not the run's.
+    micro_batches: computed at once, if not as the run says.
     memory: the part of the memory, the host's or a GPU's, whichever is more,
       that the process has had at its peak; 0 if that is not known.
   """
@@ -82,6 +83,7 @@ class Trial:
   failure: str = ""
   batch_size: int = 0
   memory: float = 0.0
+  micro_batches: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +129,16 @@ class Job:
     return dataclasses.replace(
       self, config=dataclasses.replace(self.config, loop=loop)
     )
+
+  def in_parts(self, count: int) -> Job:
+    """Returns the same job, with as many micro-batches at once."""
+    optimizer = dataclasses.replace(
+      self.config.optimizer,
+      accumulate_steps=count,
+      parallel_micro_batches=count > 1,
+    )
+    config = dataclasses.replace(self.config, optimizer=optimizer)
+    return dataclasses.replace(self, config=config)
 
 
 class TrialProcess:
@@ -231,6 +243,7 @@ def _serve(connection: Any, pickled_job: bytes, onednn: bool) -> None:
   """Entry point of the process: sends its Device, then a Trial per Choice."""
   machine.import_tensorflow(onednn=onednn)
   job = pickle.loads(pickled_job)
+  machine.share_cores(job.config.optimizer.parts_at_once)
   with contextlib.suppress(EOFError, OSError):  # Until the run's process ends.
     connection.send(find_device())
     available = machine.available_memory()
