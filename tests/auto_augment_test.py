@@ -15,6 +15,8 @@ from data.images import augment, auto_augment
 from tests import pillow_ops
 from tests.splitmix import python_below, python_bits
 
+pytestmark = pytest.mark.any_keras
+
 RAND_AUGMENT, TRIVIAL_AUGMENT = 5, 6
 # Of sizes for which no pixel falls just between two others, nor at a magnitude
 # of 9.9; at 10 a rotation by 30 degrees has such pixels.

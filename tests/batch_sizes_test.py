@@ -21,6 +21,8 @@ from train_loop.preflight import batch_sizes, trial_cache
 from train_loop.preflight.trials import Choice, Job, Trial, TrialProcess
 from train_loop.workdir import run_card
 
+pytestmark = pytest.mark.any_keras
+
 PLAIN = Choice(
   onednn=False, tensor_float_32=False, precision="float32", jit_compile=False
 )

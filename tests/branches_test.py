@@ -20,6 +20,8 @@ from train_loop.modes import train as train_mode
 from train_loop.state import TrainState
 from train_loop.workdir import branches, checkpoints, metrics_file, run_card
 
+pytestmark = pytest.mark.any_keras
+
 SETTINGS = {
   "schedule": "warmup_stable_decay",
   "decay_steps": 4,

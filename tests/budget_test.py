@@ -28,6 +28,8 @@ from train_loop.schedule import make_schedule
 from train_loop.workdir import metrics_file, run_card
 from train_loop.workdir.reporter import Bystander
 
+pytestmark = pytest.mark.any_keras
+
 
 @dataclasses.dataclass
 class World:

@@ -16,6 +16,8 @@ from train_loop.config import ScheduleConfig, TrainConfig
 from train_loop.modes import train as train_mode
 from train_loop.workdir import changes, metrics_file, run_card
 
+pytestmark = pytest.mark.any_keras
+
 # Others of all settings that may change, for a run of `tiny.config`.
 OTHERS = {
   **{"total_steps": 30, "schedule": "linear", "base_learning_rate": 0.8},

@@ -14,6 +14,8 @@ from data.preparation import wrong_labels
 from tests import forked, tiny
 from train_loop import pages
 
+pytestmark = pytest.mark.any_keras
+
 
 def reference(labels, probabilities):
   """Confident learning, one example at a time."""

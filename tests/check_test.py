@@ -17,6 +17,8 @@ from data.sources import image_folder
 from data.sources.source import Source
 from tests import pictures
 
+pytestmark = pytest.mark.any_keras
+
 
 @pytest.fixture
 def root(tmp_path):

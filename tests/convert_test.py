@@ -16,6 +16,8 @@ from data.sources import csv_table, image_folder, tfrecord
 from data.sources.source import Source
 from tests import disk, pictures
 
+pytestmark = pytest.mark.any_keras
+
 
 def read_all(source) -> list[bytes]:
   read = reading.make_read(source.examples)

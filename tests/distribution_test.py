@@ -19,6 +19,8 @@ from tests import forked
 from train_loop import ConfigError, loop
 from train_loop.workdir import lock, metrics_file
 
+pytestmark = pytest.mark.any_keras
+
 TIMES = metrics_file.TIME_FIELDS
 
 

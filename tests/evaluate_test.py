@@ -15,6 +15,8 @@ from data.sources import image_folder
 from data.sources.source import with_classes
 from tests import forked, pictures
 
+pytestmark = pytest.mark.any_keras
+
 
 def command(*arguments):
   """Runs the command; returns the finished process."""

@@ -14,6 +14,8 @@ from tests import forked, tiny
 from train_loop.command import trained_model
 from train_loop.workdir import metrics_file, run_card
 
+pytestmark = pytest.mark.any_keras
+
 FLAGS = (
   "--dataset=npz",
   "--model=resnet8",

@@ -35,6 +35,8 @@ from train_loop import config as config_lib
 from train_loop.command import config_from_flags, flags, recipes
 from train_loop.fields import ConfigError
 
+pytestmark = pytest.mark.any_keras
+
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10000"))
 LABEL = "image/class/label"
 SIZES = np.array([500, 900], np.int64)

@@ -19,6 +19,8 @@ from hypothesis import strategies
 from data.errors import DataError
 from data.sources.idx import read_idx
 
+pytestmark = pytest.mark.any_keras
+
 CODES = {
   "u1": 0x08,
   "i1": 0x09,

@@ -16,6 +16,8 @@ from tests import forked, pictures
 from train_loop import main
 from train_loop.command import config_from_flags, flags
 
+pytestmark = pytest.mark.any_keras
+
 EXAMPLES = 1_281_167
 SIZES = {
   "imagenet_resnet50": 224,

@@ -19,6 +19,8 @@ import pytest
 
 from tests import project
 
+pytestmark = pytest.mark.any_keras
+
 MAY_IMPORT = {
   "tricks": {"tricks"},
   "data": {"data"},

@@ -32,6 +32,8 @@ from tests import pictures
 from tests.compare import assert_same
 from train_loop.failures import InputFailed, input_failures
 
+pytestmark = pytest.mark.any_keras
+
 PLAIN = Augmentation()
 AUGMENTED = Augmentation(random_resized_crop=True, flip=True, color_jitter=0.4)
 PLAIN_AND_AUGMENTED = pytest.mark.parametrize(

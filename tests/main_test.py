@@ -27,6 +27,8 @@ from train_loop.modes import train
 from train_loop.preflight import trials
 from train_loop.workdir import lock, metrics_file, run_card
 
+pytestmark = pytest.mark.any_keras
+
 FEW_STEPS = (
   "--model=resnet8",
   "--epochs=1",

@@ -21,6 +21,8 @@ from tests import pictures, tiny
 from train_loop import budget
 from train_loop.scalars import scalar
 
+pytestmark = pytest.mark.any_keras
+
 BATCHES = 1000
 # What allocators and TensorFlow's autotuning come and go by.
 ROOM = 24e6

@@ -17,6 +17,8 @@ from train_loop.preflight import micro_batches, trial_cache, trials
 from train_loop.preflight.trials import Choice, Device, Job, Trial, TrialProcess
 from train_loop.workdir import run_card
 
+pytestmark = pytest.mark.any_keras
+
 PLAIN = Choice(
   onednn=False, tensor_float_32=False, precision="float32", jit_compile=False
 )

@@ -23,6 +23,8 @@ from train_loop.workdir import (
   metrics_file,
 )
 
+pytestmark = pytest.mark.any_keras
+
 
 def batches(*bad):
   """Returns the function from a place to batches; those at `bad` hold NaN."""

@@ -21,6 +21,8 @@ from benchmarks.cases import CASES
 from benchmarks.peers import child, keras_networks, ours
 from tricks.muon import muon_update
 
+pytestmark = pytest.mark.any_keras
+
 COMPARED = ("resnet20", "resnet50", "resnet50_d", "fashion_mnist")
 # Multiply-accumulates of a forward pass over one image, in millions.
 PUBLISHED_MACS = {

@@ -17,6 +17,8 @@ from data.images import augment
 from data.sources.source import Source
 from tests.compare import assert_same
 
+pytestmark = pytest.mark.any_keras
+
 
 def numbered(num_examples: int, shape=(4, 6, 3)) -> Source:
   """A source whose images tell their index in their first two pixels."""

@@ -30,6 +30,8 @@ from train_loop.command.settings import DeviceSettings
 from train_loop.modes import preview
 from train_loop.preflight import batch_sizes, trial_cache, trials
 
+pytestmark = pytest.mark.any_keras
+
 
 @dataclasses.dataclass
 class Row:

@@ -23,6 +23,8 @@ from train_loop.step import accumulated_gradients, mixed_batch
 from train_loop.workdir import flight_recorder
 from tricks import keras_compat
 
+pytestmark = pytest.mark.any_keras
+
 MODULE = """
 import tensorflow as tf
 layers = tf.keras.layers

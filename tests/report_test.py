@@ -17,6 +17,8 @@ from sklearn import metrics
 from tests import events, forked
 from train_loop.workdir import report
 
+pytestmark = pytest.mark.any_keras
+
 NAMES = tuple("abcdefghij")
 
 

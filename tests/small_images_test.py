@@ -14,6 +14,8 @@ import pytest
 from tests import forked, pictures
 from train_loop import main
 
+pytestmark = pytest.mark.any_keras
+
 RECIPE = "--recipe=small_images"
 
 

@@ -25,6 +25,8 @@ from train_loop.preflight import choose as preflight
 from train_loop.preflight import trials
 from train_loop.preflight.trials import Choice, Device, Job, TrialProcess
 
+pytestmark = pytest.mark.any_keras
+
 PLAIN = Choice(
   onednn=False, tensor_float_32=False, precision="float32", jit_compile=False
 )
