@@ -11,9 +11,10 @@ there is a fast one too.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 
-from benchmarks import harness
+from benchmarks import harness, step_throughput
 from benchmarks.harness import Column, Contender, Runs
 
 COLUMNS = (
@@ -25,7 +26,7 @@ PREDICT = "mode predict"
 
 
 def compared(
-  model: str, image_size: int, options: harness.Record
+  model: str, image_size: int, precision: str, options: harness.Record
 ) -> dict[str, Runs]:
   """Trains a network for a few steps, then measures its answers."""
   with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +42,7 @@ def compared(
       "--global_batch_size=64",
       "--epochs=0.5",
       "--warmup_epochs=0",
-      "--precision=float32",
+      f"--precision={precision}",
       "--jit_compile=false",
       "--onednn=true",
       "--fuse_batch_norm=true",
@@ -70,11 +71,19 @@ def main() -> None:
     default=10.0,
     help="shortest time of a measurement (default %(default)s)",
   )
+  parser.add_argument(
+    "--precisions",
+    type=harness.names(step_throughput.PRECISIONS),
+    default=["float32"],
+    help="comma-separated, that the network computes in (default: float32)",
+  )
   options = parser.parse_args()
   report = harness.Report("predict", options, harness.machine())
-  for model, image_size in NETWORKS.items():
-    runs = compared(model, image_size, vars(options))
-    report.section(f"{model}, {image_size} pixels", runs, COLUMNS, ours=PREDICT)
+  cases = itertools.product(NETWORKS.items(), options.precisions)
+  for (model, image_size), precision in cases:
+    runs = compared(model, image_size, precision, vars(options))
+    heading = f"{model}, {image_size} pixels, {precision}"
+    report.section(heading, runs, COLUMNS, ours=PREDICT)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def _parser(
   add("--precision", default="float32", help="as train_loop's flag")
   add("--jit_compile", choices=("true", "false"), default="false")
   add("--fuse_batch_norm", choices=("true", "false"), default="false")
+  add("--recompute", choices=("none", "blocks"), default="none")
   add("--compile", action="store_true", help="torch.compile the network")
   add("--tuned", action="store_true", help="model.fit with steps_per_execution")
   add(

@@ -117,7 +117,9 @@ def _constant_steps(
       parallel_micro_batches=options.at_once > 1,
     ),
     precision=config_lib.PrecisionConfig(
-      precision=options.precision, jit_compile=options.jit_compile == "true"
+      precision=options.precision,
+      jit_compile=options.jit_compile == "true",
+      recompute=options.recompute,
     ),
   )
   model = network(case, dtype=options.precision)
