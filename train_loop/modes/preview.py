@@ -182,7 +182,7 @@ def look(values: flags.Values) -> Preview:
       f"one host, got {values.distribution} with several"
     )
   card = run_card.read(values.workdir) or {}
-  start_step = 0
+  start_step = card.get("parent", {}).get("step", 0)
   if card:
     train.adopt(values, card)
   elif values.init_from:
