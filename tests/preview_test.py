@@ -276,10 +276,13 @@ def test_the_memory_of_a_step_is_that_of_all_replicas_which_share_one(
   monkeypatch.setattr(devices, "visible_gpus", lambda: gpus)
   planned = types.SimpleNamespace(devices=devices.Devices(settings))
   share = types.SimpleNamespace(global_batch_size=8)
-  monkeypatch.setattr(compose, "_of_one_replica", lambda planned: (share, None))
+  config = tiny.config(accumulate_steps=2)
+  monkeypatch.setattr(compose, "_of_one_replica", lambda _: (share, config))
   monkeypatch.setattr(compose, "_job_and_workload", lambda planned: (0, 0))
   monkeypatch.setattr(batch_sizes, "measure_one", lambda *arguments: alone)
-  for tried in ([], [alone], [searched, alone]):
+  whole = dataclasses.replace(alone, memory=0.9, micro_batches=1)
+  halves = dataclasses.replace(alone, micro_batches=2)
+  for tried in ([], [alone], [searched, alone], [whole, halves]):
     found = compose.measured_step(planned, choice, tried)
     assert found.memory == memory
 

@@ -456,12 +456,11 @@ def measured_step(
   Returns:
     The trial, with the memory of all replicas that share one.
   """
-  size = _of_one_replica(planned)[0].global_batch_size
+  inputs, config = _of_one_replica(planned)
+  parts = config.optimizer.accumulate_steps
   for trial in tried:
-    own_size = trial.batch_size in (0, size) and trial.micro_batches in (
-      0,
-      planned.config.optimizer.accumulate_steps,
-    )
+    own_size = trial.batch_size in (0, inputs.global_batch_size)
+    own_size &= trial.micro_batches in (0, parts)
     if trial.choice == chosen and own_size and not trial.failure:
       break
   else:
