@@ -4,15 +4,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from tests import forked, pictures
-from tests.project import ROOT
 from train_loop.command import terminal
 from train_loop.workdir import metrics_file, run_card
 
@@ -57,25 +53,15 @@ def command(*arguments):
 
 def test_keras_mobilenet_trains_stops_and_goes_on(jpegs, tmp_path):
   arguments = ["--model=keras:MobileNet", *jpegs, "--epochs=6"]
-  process = subprocess.Popen(
-    [
-      sys.executable,
-      "-m",
-      "train_loop.main",
-      *arguments,
-      f"--workdir={tmp_path}",
-    ],
-    cwd=ROOT,
-    env={**os.environ, "PYTHONPATH": str(ROOT)},
-    stderr=subprocess.PIPE,
-    stdout=subprocess.DEVNULL,
-    text=True,
+  process = forked.Running(
+    "train_loop.main", *arguments, f"--workdir={tmp_path}", read_stderr=True
   )
-  for line in process.stderr:  # Until the loop runs.
-    if "step 2/" in line:
-      process.send_signal(signal.SIGTERM)
-      break
-  rest = process.stderr.read()
+  with process.stderr as lines:
+    for line in lines:  # Until the loop runs.
+      if "step 2/" in line:
+        process.send_signal(signal.SIGTERM)
+        break
+    rest = lines.read()
   assert process.wait() == 143, rest
   card = run_card.read(tmp_path)
   assert card["network"]["model"] == "keras:MobileNet"

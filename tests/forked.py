@@ -12,9 +12,12 @@ import multiprocessing
 import os
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
+from multiprocessing.connection import Connection
+from typing import TextIO
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
@@ -45,15 +48,35 @@ def run(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 class Running:
-  """A process that was started, as `subprocess.Popen` is one."""
+  """A process that was started, as `subprocess.Popen` is one.
 
-  def __init__(self, module: str, *arguments: object) -> None:
-    """Starts what `run` runs; its output is lost."""
+  Attributes:
+    stderr: its error output, to be read, if that was asked for.
+  """
+
+  stderr: TextIO
+
+  def __init__(
+    self, module: str, *arguments: object, read_stderr: bool = False
+  ) -> None:
+    """Starts what `run` runs; output that nobody reads is lost."""
     command = [module, *map(str, arguments)]
+    errors = None
+    if read_stderr:
+      reader, errors = _CONTEXT.Pipe(duplex=False)
+      self.stderr = os.fdopen(os.dup(reader.fileno()), encoding="utf-8")
+      reader.close()
     self._process = _CONTEXT.Process(
-      target=_run, args=(command, [os.devnull] * 2)
+      target=_run, args=(command, [os.devnull] * 2, errors)
     )
     self._process.start()
+    if errors:
+      errors.close()
+
+  def send_signal(self, signum: int) -> None:
+    """Sends a signal."""
+    assert self._process.pid
+    os.kill(self._process.pid, signum)
 
   def poll(self) -> int | None:
     """Returns the exit status, None while it runs."""
@@ -69,9 +92,16 @@ class Running:
     self._process.kill()
 
 
-def _run(command: list[str], paths: list[str]) -> None:
+def _run(
+  command: list[str], paths: list[str], errors: Connection | None = None
+) -> None:
   """The forked process."""
   for descriptor, path in zip((1, 2), paths):
     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+  if errors:
+    os.dup2(errors.fileno(), 2)
+    errors.close()
+  # A shell's background job, as this may be one, ignores Ctrl-C.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   sys.argv[:] = command
   runpy.run_module(command[0], run_name="__main__", alter_sys=True)

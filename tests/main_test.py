@@ -21,16 +21,17 @@ import tensorflow as tf
 from tests import forked, pictures, tiny
 from tests.project import ROOT
 from train_loop import ConfigError
-from train_loop.command import flags
+from train_loop.command import compose, flags
 from train_loop.models import build_model
-from train_loop.modes import train
+from train_loop.modes import convert, train
 from train_loop.preflight import trials
-from train_loop.workdir import lock, metrics_file, run_card
+from train_loop.workdir import checkpoint_files, lock, metrics_file, run_card
 
 pytestmark = pytest.mark.any_keras
 
 FEW_STEPS = (
   "--model=resnet8",
+  "--fuse_batch_norm=false",
   "--epochs=1",
   "--warmup_epochs=0",
   "--global_batch_size=32",
@@ -39,6 +40,10 @@ FEW_STEPS = (
   "--onednn=true",
   "--log_every_steps=2",
 )
+
+
+# A network that is built and traced in a third of the time.
+SHORTEST = "--model=python:tests.tiny.built"
 
 
 def command(*arguments):
@@ -89,6 +94,12 @@ def small(tmp_path_factory):
   x_test, y_test = tiny.arrays(100, seed=1)
   np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
   return ("--dataset=npz", f"--data_dir={path}", *FEW_STEPS)
+
+
+@pytest.fixture(scope="module")
+def training(small):
+  """Flags of a run that evaluates nothing."""
+  return (*small, SHORTEST, "--mode=train")
 
 
 @pytest.fixture(scope="module")
@@ -189,15 +200,23 @@ def test_mode_eval_may_flip_but_the_run_may_not(finished, regularized):
   assert "flip_tta=False, not True" in again.stderr
 
 
-def test_a_run_is_a_teacher(finished, tmp_path, small):
-  workdir, _ = finished
-  done = command(*small, f"--workdir={tmp_path}", f"--teacher={workdir}")
+@pytest.fixture(scope="module")
+def taught(finished, training, tmp_path_factory):
+  """The workdir of a run, and of its teacher."""
+  root = tmp_path_factory.mktemp("taught")
+  teacher = shutil.copytree(finished[0], root / "teacher")
+  workdir = root / "run"
+  done = command(*training, f"--workdir={workdir}", f"--teacher={teacher}")
   assert done.returncode == 0, done.stderr
-  alone = metrics_file.read_metrics(workdir)[0]["loss"]
-  assert metrics_file.read_metrics(tmp_path)[0]["loss"] > alone
+  return workdir, teacher
 
 
-def test_a_keras_file_is_a_teacher(tmp_path, small):
+def test_a_run_is_a_teacher(finished, taught):
+  alone = metrics_file.read_metrics(finished[0])[0]["loss"]
+  assert metrics_file.read_metrics(taught[0])[0]["loss"] > alone
+
+
+def test_a_keras_file_is_a_teacher(tmp_path, training):
   teacher = build_model(
     "resnet8",
     input_shape=tiny.SHAPE,
@@ -208,9 +227,7 @@ def test_a_keras_file_is_a_teacher(tmp_path, small):
   path = tmp_path / "teacher.keras"
   teacher.save(path)
   workdir = tmp_path / "student"
-  done = command(
-    *small, "--model=resnet20", f"--workdir={workdir}", f"--teacher={path}"
-  )
+  done = command(*training, f"--workdir={workdir}", f"--teacher={path}")
   assert done.returncode == 0, done.stderr
   assert metrics_file.read_metrics(workdir)
 
@@ -290,36 +307,40 @@ FILES = (*FEW_STEPS, "--image_size=16", "--flip")
 
 
 def test_a_folder_a_table_and_records_of_the_same_files_train_alike(
-  folder, tmp_path
+  folder, tmp_path, capsys
 ):
   records, table = tmp_path / "records", tmp_path / "labels.csv"
-  done = command(
+  converted = flags.parse(
     "--mode=convert",
     "--dataset=image_folder",
     f"--data_dir={folder}",
     f"--output_dir={records}",
   )
-  assert done.returncode == 0, done.stderr
-  assert done.stdout == f"{records} is written: 32 train, 16 validation\n"
+  assert convert.run(converted) == 0
+  told = capsys.readouterr().out
+  assert told == f"{records} is written: 32 train, 16 validation\n"
   rows = ["path,label,split"]
   for path in sorted(folder.rglob("*.jpg")):
     part = "train" if "train" in path.parts else "validation"
     rows.append(f"{path.relative_to(folder)},{path.parent.name},{part}")
   table.write_text("\n".join(rows))
-  finals = []
+  found = []
   for arguments in (
     ("--dataset=image_folder", f"--data_dir={folder}"),
     ("--dataset=csv", f"--data_dir={folder}", f"--labels={table}"),
     ("--dataset=tfrecord", f"--data_dir={records}"),
   ):
-    workdir = tmp_path / arguments[0]
-    done = command(*FILES, *arguments, f"--workdir={workdir}")
-    assert done.returncode == 0, done.stderr
-    card = json.loads((workdir / "run_card.json").read_text())
-    names = ("loss", "eval_loss", "eval_top1", "eval_examples")
-    finals.append({name: card["final"][name] for name in names})
-  assert finals[0] == finals[1] == finals[2]
-  assert finals[0]["eval_examples"] == 16
+    values = flags.parse(
+      *FILES, "--epochs=2", *arguments, f"--workdir={tmp_path / 'run'}"
+    )
+    planned = compose.plan_of_run(values, {}, with_weights=True)
+    inputs, steps = planned.inputs, planned.config.loop.total_steps
+    trained_on = inputs.train_dataset()(0).take(steps)
+    batches = [*trained_on, *inputs.eval_dataset()]
+    found.append([tf.nest.map_structure(np.array, each) for each in batches])
+  for others in found[1:]:
+    tf.nest.map_structure(np.testing.assert_array_equal, found[0], others)
+  assert [len(each["label"]) for each in found[0]] == [32, 32, 16]
 
 
 def test_check_data_reports_and_draws(folder, tmp_path):
@@ -343,6 +364,7 @@ def test_a_bad_image_is_status_2_or_skipped(folder, tmp_path):
   workdir = tmp_path / "run"
   arguments = (
     *FILES,
+    SHORTEST,
     "--epochs=2",
     "--dataset=image_folder",
     f"--data_dir={root}",
@@ -352,6 +374,7 @@ def test_a_bad_image_is_status_2_or_skipped(folder, tmp_path):
   done = command("--mode=check_data", *arguments)
   assert done.returncode == 2
   assert f"1 images cannot be decoded, the first is {bad}" in done.stderr
+  arguments = (*arguments, "--mode=train")
   done = command(*arguments)
   assert done.returncode == 2, done.stderr
   (line,) = own_lines(done.stderr)
@@ -369,28 +392,19 @@ def test_help_lists_the_flags_and_imports_no_tensorflow():
   assert done.stderr == ""
 
 
-def test_a_program_calls_a_mode_twice_in_one_process(small, tmp_path):
+def test_a_program_calls_a_mode_twice_in_one_process(training, tmp_path):
   losses = []
   for rate in (0.1, 0.3):
     workdir = tmp_path / str(rate)
     values = flags.parse(
-      *small, f"--base_learning_rate={rate}", f"--workdir={workdir}"
+      *training, f"--base_learning_rate={rate}", f"--workdir={workdir}"
     )
     assert train.run(values) == 0
     losses.append(metrics_file.last_records(workdir)["loss"])
   assert losses[0] != losses[1]
   # Called from Python a bad value is an error, and no exit.
   with pytest.raises(ConfigError, match="workdir must be given"):
-    train.run(flags.parse(*small))
-
-
-def test_at_most_two_lines_come_before_ours(small, tmp_path):
-  done = fresh_command(*small, f"--workdir={tmp_path / 'run'}")
-  assert done.returncode == 0, done.stderr
-  lines = done.stderr.splitlines()
-  ours = [i for i, line in enumerate(lines) if line.startswith("computing in")]
-  assert ours and ours[0] <= 2, done.stderr
-  assert not [line for line in lines if ".py:" in line or "E0000" in line]
+    train.run(flags.parse(*training))
 
 
 def test_workdir_alone_goes_on_with_the_runs_own_flags(
@@ -433,43 +447,80 @@ def test_a_teacher_that_cannot_be_loaded_is_one_line(kind, small, tmp_path):
   assert not (tmp_path / "run").exists()
 
 
-def test_a_teacher_and_a_table_may_move(finished, folder, tmp_path, small):
-  run = shutil.copytree(finished[0], tmp_path / "teacher")
-  table = tmp_path / "labels.csv"
+@pytest.fixture(scope="module")
+def labelled(folder, tmp_path_factory):
+  """The workdir of a run on a table, the table, and flags of the run."""
+  root = tmp_path_factory.mktemp("labelled")
+  table = root / "labels.csv"
   paths = sorted(folder.rglob("*.jpg"))
   rows = [f"{p.relative_to(folder)},{p.parent.name}" for p in paths]
   table.write_text("\n".join(["path,label", *rows]))
-  for flag, moved, arguments in (
-    ("teacher", run, small),
-    (
-      "labels",
-      table,
-      (
-        *FEW_STEPS,
-        "--dataset=csv",
-        f"--data_dir={folder}",
-        "--validation_fraction=0.25",
-        "--image_size=16",
-      ),
-    ),
-  ):
-    workdir = tmp_path / f"run_{flag}"
-    own = (*arguments, f"--workdir={workdir}")
-    done = command(*own, f"--{flag}={moved}")
-    assert done.returncode == 0, done.stderr
-    elsewhere = moved.rename(tmp_path / f"moved_{moved.name}")
-    unfinish(workdir)
-    done = command(*own, f"--{flag}={elsewhere}")
-    assert done.returncode == 0, done.stderr
-    unfinish(workdir)
-    # Another one, though of the same name, is refused.
-    if flag == "labels":
-      elsewhere.write_text("\n".join(["path,label", *rows[1:]]))
-    else:
-      for file in (elsewhere / "checkpoints").glob("ckpt-*.index"):
-        file.write_bytes(file.read_bytes() + b" ")
-    done = command(*own, f"--{flag}={elsewhere}")
-    assert done.returncode == 2, done.stderr
+  arguments = (
+    *FEW_STEPS,
+    SHORTEST,
+    "--mode=train",
+    "--dataset=csv",
+    f"--data_dir={folder}",
+    "--validation_fraction=0.25",
+    "--image_size=16",
+  )
+  workdir = root / "run"
+  done = command(*arguments, f"--workdir={workdir}", f"--labels={table}")
+  assert done.returncode == 0, done.stderr
+  return workdir, table, arguments
+
+
+def cut_a_row(table):
+  table.write_text("\n".join(table.read_text().split("\n")[:-1]))
+
+
+def change_weights(teacher):
+  (index,) = (teacher / "checkpoints").glob("ckpt-*.index")
+  prefix = str(index.with_suffix(""))
+  reader = tf.train.load_checkpoint(prefix)
+  held = {n: reader.get_tensor(n) for n in reader.get_variable_to_shape_map()}
+  name = next(n for n, value in held.items() if np.ndim(value) == 4)
+  held[name] = 2 * held[name]
+  tf.raw_ops.SaveV2(
+    prefix=prefix,
+    tensor_names=[*held],
+    shape_and_slices=[""] * len(held),
+    tensors=[*held.values()],
+  )
+  checkpoint_files.write_checksums(
+    index.with_suffix(""),
+    [index, *index.parent.glob("ckpt-*.data-*")],
+    run_key=run_card.read(teacher)["run_key"],
+  )
+
+
+@pytest.mark.parametrize(
+  ("flag", "change", "said"),
+  [
+    ("teacher", change_weights, "teacher_sha256"),
+    ("labels", cut_a_row, "train_sha256"),
+  ],
+)
+def test_a_teacher_and_a_table_may_move(
+  flag, change, said, request, tmp_path, monkeypatch
+):
+  if flag == "teacher":
+    workdir, moved = request.getfixturevalue("taught")
+    arguments = request.getfixturevalue("training")
+  else:
+    workdir, moved, arguments = request.getfixturevalue("labelled")
+  unfinish(workdir)
+  elsewhere = moved.rename(tmp_path / f"moved_{moved.name}")
+  values = flags.parse(
+    *arguments, f"--workdir={workdir}", f"--{flag}={elsewhere}"
+  )
+  # All that may refuse it comes before.
+  monkeypatch.setattr(train, "train", lambda *args, **keys: 0)
+  assert train.run(values) == 0
+  # Another one, though of the same name, is refused.
+  change(elsewhere)
+  with pytest.raises(ConfigError, match=said):
+    train.run(values)
 
 
 def test_other_flags_in_the_same_workdir_are_status_2(finished, regularized):
@@ -529,13 +580,14 @@ def test_a_workdir_that_is_a_file_is_status_2(tmp_path, small):
   assert "Traceback" not in done.stderr
 
 
-def test_what_auto_took_is_told_and_a_continued_run_keeps_it(tmp_path, small):
+def test_what_auto_took_is_told_and_a_continued_run_keeps_it(
+  tmp_path, training
+):
   workdir = tmp_path / "run"
   arguments = [
-    *small,
+    *training,
     "--precision=auto",
     "--onednn=false",
-    "--mode=train",
     f"--workdir={workdir}",
   ]
   cache = {"XDG_CACHE_HOME": str(tmp_path)}
@@ -561,9 +613,17 @@ def test_what_auto_took_is_told_and_a_continued_run_keeps_it(tmp_path, small):
   assert card["device"]["onednn"] == str(int(choice["onednn"]))
   assert (card["choice"], card["preflight"]) == (choice, rows)
 
+  # At most two lines come before ours.
+  lines = done.stderr.splitlines()
+  ours = [i for i, line in enumerate(lines) if line.startswith("computing in")]
+  assert ours and ours[0] <= 2, done.stderr
+  assert not [line for line in lines if ".py:" in line or "E0000" in line]
 
-def test_a_diverging_run_is_status_3(tmp_path, small):
-  done = command(*small, f"--workdir={tmp_path}", "--base_learning_rate=1e30")
+
+def test_a_diverging_run_is_status_3(tmp_path, training):
+  done = command(
+    *training, f"--workdir={tmp_path}", "--base_learning_rate=1e30"
+  )
   assert done.returncode == 3, done.stderr
   (line,) = own_lines(done.stderr)
   assert "diverged" in line
@@ -581,23 +641,17 @@ def test_a_diverging_run_is_status_3(tmp_path, small):
   ids=str,
 )
 def test_a_signal_saves_and_the_same_command_goes_on(
-  signums, status, tmp_path, small
+  signums, status, tmp_path, training
 ):
-  arguments = [*small, f"--workdir={tmp_path}", "--epochs=20"]
-  process = subprocess.Popen(
-    [sys.executable, "-m", "train_loop.main", *arguments],
-    cwd=ROOT,
-    stderr=subprocess.PIPE,
-    stdout=subprocess.DEVNULL,
-    text=True,
-    preexec_fn=answer_ctrl_c,
-  )
-  for line in process.stderr:  # Until the loop runs.
-    if "step 2/" in line:
-      for signum in signums:
-        process.send_signal(signum)
-      break
-  rest = process.stderr.read()
+  arguments = [*training, f"--workdir={tmp_path}", "--epochs=20"]
+  process = forked.Running("train_loop.main", *arguments, read_stderr=True)
+  with process.stderr as lines:
+    for line in lines:  # Until the loop runs.
+      if "step 2/" in line:
+        for signum in signums:
+          process.send_signal(signum)
+        break
+    rest = lines.read()
   assert process.wait() == status, rest
   (line,) = own_lines(rest)
   assert "and saved" in line

@@ -201,8 +201,14 @@ def data_file(tmp_path_factory):
 def train(data_file, *arguments):
   return forked.run(
     "train_loop.main",
-    *("--dataset=npz", f"--data_dir={data_file}", "--model=resnet8"),
-    *("--epochs=2", "--warmup_epochs=0", "--global_batch_size=16"),
+    *("--dataset=npz", f"--data_dir={data_file}"),
+    *("--model=python:tests.tiny.built", "--allow_python"),
+    *(
+      "--fuse_batch_norm=false",
+      "--epochs=2",
+      "--warmup_epochs=0",
+      "--global_batch_size=16",
+    ),
     *("--onednn=true", *arguments),
   )
 
@@ -231,6 +237,7 @@ def test_a_keras_file_from_elsewhere_teaches_and_then_a_run_does(
     "--teacher_checkpoint=best",
     "--precision=float32",
     "--jit_compile=false",
+    "--mode=train",
   )
   assert done.returncode == 0, done.stderr
   losses = [r["loss"] for r in metrics_file.read_metrics(second) if "loss" in r]

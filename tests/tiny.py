@@ -77,6 +77,19 @@ def model(
   return network
 
 
+def built(
+  input_shape: tuple[int | None, ...], num_classes: int
+) -> tf.keras.Model:
+  """Builds a network of one convolution: --model=python:tests.tiny.built."""
+  layers = tf.keras.layers
+  images = tf.keras.Input(input_shape)
+  x = layers.Rescaling(1 / 128, -1.0)(images)
+  x = layers.Conv2D(8, 3, padding="same", use_bias=False)(x)
+  x = layers.ReLU()(layers.BatchNormalization()(x))
+  x = layers.GlobalAveragePooling2D()(x)
+  return tf.keras.Model(images, layers.Dense(num_classes)(x))
+
+
 def config(**changes: Any) -> config_lib.TrainConfig:
   """Returns a config of 24 steps, with fields changed by their own names."""
   settings = {
