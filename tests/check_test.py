@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import Augmentation, Inputs
+from data import Inputs
 from data.preparation import check, picture
 from data.sources import image_folder
 from data.sources.source import Source
@@ -89,19 +89,20 @@ def test_the_report_is_json(root, tmp_path):
   assert found["leaked"] == []
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_picture_of_the_training_images(root, tmp_path, channels):
-  train, validation = image_folder.load(str(root), channels=channels)
-  inputs = Inputs(
-    train=train,
-    validation=validation,
-    global_batch_size=20,
-    image_size=16,
-    augmentation=Augmentation(random_resized_crop=True),
+@pytest.mark.parametrize("colour", [(97,), (200, 30, 90)])
+def test_a_picture_of_the_training_images(tmp_path, colour):
+  source = Source(
+    np.full((20, 16, 16, len(colour)), colour, np.uint8),
+    np.arange(20, dtype=np.int32) % 3,
+    pictures.CLASSES,
+    "arrays",
   )
+  inputs = Inputs(train=source, validation=source, global_batch_size=20)
   path = tmp_path / "check.png"
   picture.save(path, inputs)
   pixels = np.asarray(Image.open(path).convert("RGB"))
   assert pixels.shape[1] == 1100 and pixels.shape[0] > 400
-  # Colours of the training images, and bars of two parts.
-  assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
+  colours = [np.broadcast_to(colour, 3), (31, 119, 180), (255, 127, 14)]
+  # The training images, and bars of two parts.
+  for shown, least in zip(colours, (100_000, 5000, 5000)):
+    assert (pixels == shown).all(axis=-1).sum() > least
