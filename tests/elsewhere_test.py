@@ -85,7 +85,8 @@ def test_a_builder_in_the_current_folder_trains(jpegs, tmp_path, monkeypatch):
   done = command(
     "--model=python:own_networks.small",
     *jpegs,
-    "--epochs=2",
+    "--epochs=1",
+    "--mode=train",
     f"--workdir={tmp_path / 'run'}",
   )
   assert done.returncode == 0, done.stderr
