@@ -15,11 +15,18 @@ sheet.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
 from benchmarks import cases, contenders, harness
 from benchmarks.harness import Column, Contender
 
 CASES = ("resnet20", "resnet50", "fashion_mnist")
+# By their names on the command line, the modules that train.
+PEERS = {
+  "keras": "benchmarks.peers.keras_fit",
+  "orbit": "benchmarks.peers.orbit_way",
+  "torch": "benchmarks.peers.torch_way",
+}
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 COLUMNS = (
   Column("images_per_second", "images/s"),
@@ -30,10 +37,19 @@ COLUMNS = (
 )
 
 
-def entrants(precision: str, jit_compile: str) -> list[Contender]:
-  """Returns the contenders; all tuned ones use this precision."""
+def entrants(
+  precision: str, jit_compile: str, peers: Iterable[str] = PEERS
+) -> list[Contender]:
+  """Returns the contenders; all tuned ones use this precision.
+
+  Args:
+    precision: as the flag; ours is beside it in float32 too.
+    jit_compile: as the flag.
+    peers: which are measured beside ours.
+  """
   tuned = f"--precision={precision}"
-  return [
+  plain = contenders.ours(name="train_loop, float32")
+  found = [
     contenders.ours(tuned, f"--jit_compile={jit_compile}"),
     contenders.ours(
       tuned,
@@ -49,6 +65,9 @@ def entrants(precision: str, jit_compile: str) -> list[Contender]:
     contenders.torch(tuned),
     contenders.torch(tuned, compile=True),
   ]
+  modules = {PEERS[name] for name in peers} | {contenders.ours().module}
+  half = [plain] if precision != "float32" else []
+  return half + [c for c in found if c.module in modules]
 
 
 def heading(name: str, batch_size: int | None) -> str:
@@ -78,6 +97,12 @@ def main() -> None:
   parser = harness.parser(__doc__)
   add = parser.add_argument
   add_cases(parser)
+  add(
+    "--peers",
+    type=harness.names(PEERS),
+    default=list(PEERS),
+    help=f"comma-separated, of {', '.join(PEERS)} (default: all)",
+  )
   add(
     "--batch_size",
     type=harness.positive,
@@ -109,7 +134,7 @@ def main() -> None:
     arguments.append(f"--batch_size={options.batch_size}")
   for case in options.cases:
     runs = harness.compare(
-      entrants(options.precision, options.jit_compile),
+      entrants(options.precision, options.jit_compile, options.peers),
       [f"--case={case}", *arguments],
       rounds=options.rounds,
     )
