@@ -94,7 +94,16 @@ def test_every_recipe_has_its_result():
 @pytest.mark.parametrize("page", PAGES)
 def test_every_flag_named_is_a_flag(page):
   # Flags of the benchmarks, of pip, bazel and TensorBoard.
-  others = {"cases", "help", "helpfull", "json", "kinds", "logdir", "rounds"}
+  others = {
+    "cases",
+    "help",
+    "helpfull",
+    "json",
+    "kinds",
+    "logdir",
+    "peers",
+    "rounds",
+  }
   for name in re.findall(r"--([a-z0-9_]+)(?![\w-])", text_of(page)):
     known = {*flags.names(), *others}
     assert name in known or name.removeprefix("no") in known, f"--{name}"
