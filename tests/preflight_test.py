@@ -468,6 +468,7 @@ def test_trials_are_rows_of_json():
     "failure": "",
     "batch_size": 0,
     "memory": 0.0,
+    "micro_batches": 0,
   }
   assert trial_cache.from_row(json.loads(json.dumps(row))) == trial
 
