@@ -13,8 +13,10 @@ multiples of eight. On a GPU the memory is the host's all the same.
 
 from __future__ import annotations
 
+import functools
+
 from benchmarks import contenders, harness
-from benchmarks.harness import Column, Contender, Record, Runs
+from benchmarks.harness import Column, Contender, Record
 
 COLUMNS = (
   Column("batch_size", "largest batch", "{:.0f}"),
@@ -80,14 +82,12 @@ def main() -> None:
   )
   options = parser.parse_args()
   report = harness.Report("memory", options, harness.machine())
-  runs: dict[str, Runs] = {}
-  for contender in entrants():
-    runs[contender.name] = Runs()
-    try:
-      record = largest(contender, options.gib * 2**30, (16, 48))
-      runs[contender.name].records.append(record)
-    except harness.ChildFailed as failure:
-      runs[contender.name].error = str(failure)
+  limit = options.gib * 2**30
+  measures = {
+    contender.name: functools.partial(largest, contender, limit, (16, 48))
+    for contender in entrants()
+  }
+  runs = harness.interleave(measures, rounds=options.rounds)
   report.section(
     f"resnet50_d, 224 x 224, {options.gib:g} GiB",
     runs,

@@ -14,8 +14,9 @@ from __future__ import annotations
 import itertools
 import tempfile
 
-from benchmarks import harness, step_throughput
+from benchmarks import harness
 from benchmarks.harness import Column, Contender, Runs
+from train_loop.config import PRECISIONS
 
 COLUMNS = (
   Column("images_per_second", "images/s", "{:.0f}"),
@@ -73,7 +74,7 @@ def main() -> None:
   )
   parser.add_argument(
     "--precisions",
-    type=harness.names(step_throughput.PRECISIONS),
+    type=harness.names(PRECISIONS),
     default=["float32"],
     help="comma-separated, that the network computes in (default: float32)",
   )

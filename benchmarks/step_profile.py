@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from benchmarks import contenders, harness, step_throughput
 from benchmarks.harness import Column, Record, Runs
+from train_loop.config import PRECISIONS
 
 COLUMNS = (
   Column("share", "share", "{:.1%}"),
@@ -54,7 +55,7 @@ def main() -> None:
   step_throughput.add_cases(parser)
   parser.add_argument(
     "--precision",
-    choices=step_throughput.PRECISIONS,
+    choices=PRECISIONS,
     default="float32",
     help="(default %(default)s)",
   )

@@ -19,15 +19,10 @@ from collections.abc import Iterable
 
 from benchmarks import cases, contenders, harness
 from benchmarks.harness import Column, Contender
+from train_loop.config import PRECISIONS
 
 CASES = ("resnet20", "resnet50", "fashion_mnist")
-# By their names on the command line, the modules that train.
-PEERS = {
-  "keras": "benchmarks.peers.keras_fit",
-  "orbit": "benchmarks.peers.orbit_way",
-  "torch": "benchmarks.peers.torch_way",
-}
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+PEERS = ("keras", "orbit", "torch")
 COLUMNS = (
   Column("images_per_second", "images/s"),
   Column("gflops", "GFLOP/s", "{:.0f}"),
@@ -48,26 +43,34 @@ def entrants(
     peers: which are measured beside ours.
   """
   tuned = f"--precision={precision}"
-  plain = contenders.ours(name="train_loop, float32")
-  found = [
-    contenders.ours(tuned, f"--jit_compile={jit_compile}"),
+  compiled = f"--jit_compile={jit_compile}"
+  ours = [
+    contenders.ours(tuned, compiled),
     contenders.ours(
       tuned,
-      f"--jit_compile={jit_compile}",
+      compiled,
       "--at_once=2",
       name="train_loop, two micro-batches at once",
     ),
-    contenders.keras_as_installed(),
-    contenders.keras_tuned(tuned, jit_compile=False),
-    contenders.keras_tuned(tuned, jit_compile=True),
-    contenders.orbit(onednn=False),
-    contenders.orbit(onednn=True),
-    contenders.torch(tuned),
-    contenders.torch(tuned, compile=True),
   ]
-  modules = {PEERS[name] for name in peers} | {contenders.ours().module}
-  half = [plain] if precision != "float32" else []
-  return half + [c for c in found if c.module in modules]
+  if precision != "float32":
+    ours.insert(0, contenders.ours(name="train_loop, float32"))
+  of_peers = {
+    "keras": [
+      contenders.keras_as_installed(),
+      contenders.keras_tuned(tuned, jit_compile=False),
+      contenders.keras_tuned(tuned, jit_compile=True),
+    ],
+    "orbit": [
+      contenders.orbit(onednn=False),
+      contenders.orbit(onednn=True),
+    ],
+    "torch": [
+      contenders.torch(tuned),
+      contenders.torch(tuned, compile=True),
+    ],
+  }
+  return [*ours, *(c for name in peers for c in of_peers[name])]
 
 
 def heading(name: str, batch_size: int | None) -> str:
