@@ -10,11 +10,11 @@ import os
 import pytest
 
 from tests import tiny
-from train_loop.command import flags
+from train_loop.command import compose, devices, flags
 from train_loop.fields import ConfigError
 from train_loop.modes import find_learning_rate, train
 from train_loop.preflight import micro_batches, trial_cache, trials
-from train_loop.preflight.trials import Choice, Device, Job, Trial, TrialProcess
+from train_loop.preflight.trials import Choice, Job, Trial, TrialProcess
 from train_loop.workdir import run_card
 
 pytestmark = pytest.mark.any_keras
@@ -25,13 +25,10 @@ PLAIN = Choice(
 
 
 class Process:
-  """Stands in for a `TrialProcess` with so many parts.
+  """Stands in for a `TrialProcess`; gives a rate and a loss, or a failure."""
 
-  Its table has images per second and the loss of each number, or a failure.
-  """
-
-  def __init__(self, table, parts, device):
-    self.result, self.device = table[parts], device
+  def __init__(self, result):
+    self.result = result
 
   def __enter__(self):
     return self
@@ -45,8 +42,11 @@ class Process:
     return Trial(choice, *self.result)
 
 
-def choose(table, monkeypatch, folder, *, gpu=False, cpus=8, batch=128):
-  """Returns the number that is taken, and those that were tried."""
+def choose(table, monkeypatch, folder, *, cpus=8, batch=128):
+  """Returns the number that is taken, and those that were tried.
+
+  The table has the result of each number.
+  """
   monkeypatch.setattr(trial_cache, "folder", lambda: folder)
   tried = []
 
@@ -54,7 +54,7 @@ def choose(table, monkeypatch, folder, *, gpu=False, cpus=8, batch=128):
     optimizer = job.config.optimizer
     tried.append(optimizer.accumulate_steps)
     assert optimizer.parallel_micro_batches == (tried[-1] > 1)
-    return Process(table, tried[-1], Device(gpu=gpu))
+    return Process(table[tried[-1]])
 
   job = Job(None, None, None, tiny.config(global_batch_size=batch))
   taken, _ = micro_batches.choose(job, PLAIN, {}, cpus=cpus, start=start)
@@ -82,13 +82,28 @@ def test_more_at_once_are_tried_while_they_gain(
   assert choose(table, monkeypatch, tmp_path) == (taken, tried)
 
 
-def test_a_gpu_or_one_core_or_a_small_batch_computes_the_whole_batch(
+def test_one_core_or_a_small_batch_computes_the_whole_batch(
   tmp_path, monkeypatch
 ):
   table = {1: (100.0, 2.3), 2: (200.0, 2.3)}
-  assert choose(table, monkeypatch, tmp_path, gpu=True) == (1, [1])
   assert choose(table, monkeypatch, tmp_path, cpus=1) == (1, [])
   assert choose(table, monkeypatch, tmp_path, batch=12) == (1, [])
+
+
+@pytest.mark.parametrize(
+  ("gpus", "distribution"), [(1, "none"), (0, "mirrored")]
+)
+def test_on_a_gpu_and_on_several_replicas_nothing_is_measured(
+  gpus, distribution, monkeypatch
+):
+  monkeypatch.setattr(devices, "visible_gpus", lambda: gpus)
+  monkeypatch.setattr(micro_batches, "choose", None)
+  auto = ("--recipe=digits", "--accumulate_steps=auto", "--logical_devices=2")
+  values = flags.parse(*auto, f"--distribution={distribution}")
+  planned = compose.plan_of_run(values, {}, with_weights=True)
+  same, tried = compose.choose_numbers(planned, PLAIN)
+  assert same is planned and not any(tried.values())
+  assert planned.config.optimizer.accumulate_steps == 1
 
 
 def test_it_is_measured_once(tmp_path, monkeypatch):

@@ -401,6 +401,9 @@ def _choose_micro_batches(
   if planned.devices.hosts * planned.devices.local_replicas > 1:
     logging.info("accumulate_steps: 1, for there are several replicas")
     return planned, []
+  if devices_lib.visible_gpus():  # Its operations share it without our help.
+    logging.info("accumulate_steps: 1, for there is a GPU")
+    return planned, []
   job, workload = _job_and_workload(planned)
   count, tried = micro_batches.choose(
     job, chosen, workload, cpus=machine.usable_cpus() or 1

@@ -18,8 +18,8 @@ from typing import Any, Callable
 from absl import logging
 
 from train_loop import machine
-from train_loop.preflight import trial_cache, trials
-from train_loop.preflight.batch_sizes import BUDGET_SECONDS, GAIN
+from train_loop.preflight import batch_sizes, trial_cache, trials
+from train_loop.preflight.batch_sizes import BUDGET_SECONDS
 from train_loop.preflight.choose import agrees
 from train_loop.preflight.trials import Choice, Job, Trial
 
@@ -94,12 +94,13 @@ def choose(
 def _measured(
   job: Job, choice: Choice, candidates: Sequence[int], *, start: Any
 ) -> list[Trial]:
-  """Tries the whole batch, then more and more parts while that is faster."""
+  """Tries the whole batch, then more and more parts while that is faster.
+
+  The whole batch is tried again here, so that all are of the same minutes.
+  """
   tried: list[Trial] = []
   for count in (1, *candidates):
     with start(job.in_parts(count), onednn=choice.onednn) as process:
-      if process.device.gpu:  # Its operations share it without our help.
-        return [Trial(choice, failure="not tried on a GPU", micro_batches=1)]
       trial = process.run(choice, timeout=BUDGET_SECONDS)
     tried.append(dataclasses.replace(trial, micro_batches=count))
     if fastest(tried) != count:
@@ -110,12 +111,9 @@ def _measured(
 def fastest(tried: Sequence[Trial]) -> int:
   """Returns the number of parts that is taken; 1 if the whole batch failed.
 
-  More parts must be faster by `GAIN`, with about the loss of the whole batch.
+  More parts must be faster, as of `batch_sizes.fastest`, with about the loss of
+  the whole batch.
   """
-  taken: Trial | None = None
-  for trial in tried:
-    if trial.failure or (taken and not agrees(trial, tried[0])):
-      continue
-    if not taken or trial.images_per_second > GAIN * taken.images_per_second:
-      taken = trial
-  return taken.micro_batches if taken and not tried[0].failure else 1
+  agreeing = (trial for trial in tried if agrees(trial, tried[0]))
+  taken = batch_sizes.fastest(agreeing)
+  return taken.micro_batches if taken else 1
