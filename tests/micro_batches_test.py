@@ -155,6 +155,9 @@ def test_a_run_takes_the_number_and_keeps_it(tmp_path, monkeypatch):
   assert card["flags"]["accumulate_steps"] == 2
   assert [row["micro_batches"] for row in card["micro_batches"]] == [1, 2]
   assert train.run(flags.parse(*arguments, auto)) == 0 and len(calls) == 1
+  # The number says too whether they are computed at once.
+  again = flags.parse(*arguments, auto, "--noparallel_micro_batches")
+  assert train.run(again) == 0 and len(calls) == 1
   with pytest.raises(ConfigError, match="a number in mode find_learning_rate"):
     find_learning_rate.run(
       flags.parse("--recipe=digits", auto, "--workdir=elsewhere")

@@ -24,6 +24,7 @@ from train_loop.command import devices as devices_lib
 from train_loop.command import teacher as teacher_lib
 from train_loop.command import trained_model
 from train_loop.command.flags import (
+  AT_ONCE,
   BATCH_SIZE,
   MEASURED,
   MICRO_BATCHES,
@@ -97,7 +98,7 @@ class Plan:
   def in_parts(self, count: int) -> Plan:
     """Returns the same plan with as many micro-batches at once."""
     self.values[MICRO_BATCHES].value = count
-    self.values["parallel_micro_batches"].value = count > 1
+    self.values[AT_ONCE].value = count > 1
     machine.share_cores(count)
     config = _config_for(self.values, self.inputs.train)
     return dataclasses.replace(self, config=config)
@@ -246,7 +247,7 @@ def plan_of_run(
   measures = tuple(name for name in MEASURED if is_auto(values, name))
   if MICRO_BATCHES in measures:
     values[MICRO_BATCHES].value = 1
-    values["parallel_micro_batches"].value = False
+    values[AT_ONCE].value = False
   if BATCH_SIZE in measures:
     values[BATCH_SIZE].value = batch_sizes.first(values.accumulate_steps)
   planned = plan(

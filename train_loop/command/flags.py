@@ -115,8 +115,10 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 # How integers hold what the command line spells auto.
 AUTO, AUTO_TEXT = 0, "auto"
 BATCH_SIZE, MICRO_BATCHES = "global_batch_size", "accumulate_steps"
-# The integers that a run measures once and keeps, if they are auto.
-MEASURED = (BATCH_SIZE, MICRO_BATCHES)
+AT_ONCE = "parallel_micro_batches"
+# The integers that a run measures once and keeps, if they are auto, and the
+# flags that each of them decides.
+MEASURED = {BATCH_SIZE: (BATCH_SIZE,), MICRO_BATCHES: (MICRO_BATCHES, AT_ONCE)}
 
 
 class _AutoInteger(flags.IntegerParser):
@@ -360,11 +362,17 @@ def adopt(saved: Mapping[str, Any], values: Values) -> None:
     ConfigError: a saved value is none of its kind.
   """
   saved = completed(saved)
+  measured = {
+    decided
+    for number, all_decided in MEASURED.items()
+    if is_auto(values, number)
+    for decided in all_decided
+  }
   for name in names():
     flag = values[name]
     if name not in saved or name in OF_A_START:
       continue
-    if flag.present and not (name in MEASURED and is_auto(values, name)):
+    if flag.present and name not in measured:
       continue
     value = "" if saved[name] is None else saved[name]
     try:
