@@ -560,9 +560,6 @@ def build(
   import_tensorflow(chosen)
   strategy = planned.devices.strategy()
   inputs, network = planned.inputs, planned.network
-  numbers_card: dict[str, Any] = {}
-  for name, of_number in (numbers_tried or {}).items():
-    numbers_card.update(_rows(name, of_number))
   with strategy.scope():
     model, fine_tuned = _network(planned, chosen)
     teacher = teacher_lib.load(planned.model, **planned.images)
@@ -574,8 +571,7 @@ def build(
     strategy=strategy,
     card={
       "choice": dataclasses.asdict(chosen),
-      **_rows("preflight", tried),
-      **numbers_card,
+      **_rows({"preflight": tried, **(numbers_tried or {})}),
       "network": network,
       **fine_tuned,
       "image_shape": inputs.image_shape,
@@ -585,9 +581,13 @@ def build(
   )
 
 
-def _rows(name: str, tried: Sequence[trials.Trial]) -> dict[str, Any]:
-  """Returns what the run card says of trials, if there were any."""
-  return {name: list(map(trial_cache.as_row, tried))} if tried else {}
+def _rows(tried: Mapping[str, Sequence[trials.Trial]]) -> dict[str, Any]:
+  """Returns what the run card says of each kind of trials that there were."""
+  return {
+    name: list(map(trial_cache.as_row, of_kind))
+    for name, of_kind in tried.items()
+    if of_kind
+  }
 
 
 def _network(
