@@ -295,6 +295,7 @@ def test_a_run_says_what_holds_it_up(tmp_path, monkeypatch, clock, holdup):
   waits = {round(record["input_share"]) for record in records}
   assert waits == {int(holdup == "input")}
   assert told["sentence"].startswith(f"{holdup}-bound: ")
+  assert told["sentence"].count("-bound") == 1
 
 
 def test_the_wait_for_batches_is_measured_in_the_graph(clock):

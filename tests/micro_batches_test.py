@@ -106,9 +106,16 @@ def test_on_a_gpu_and_on_several_replicas_nothing_is_measured(
   assert planned.config.optimizer.accumulate_steps == 1
 
 
-def test_it_is_measured_once(tmp_path, monkeypatch):
+def test_it_is_measured_once(tmp_path, monkeypatch, caplog):
   table = {1: (100.0, 2.3), 2: (200.0, 2.3)}
-  assert choose(table, monkeypatch, tmp_path, cpus=2) == (2, [1, 2])
+  with caplog.at_level("INFO", "absl"):
+    assert choose(table, monkeypatch, tmp_path, cpus=2) == (2, [1, 2])
+  for said in (
+    "measuring 1 at once",
+    "measuring 2 at once",
+    "2 at once, 200 i",
+  ):
+    assert f"accumulate_steps: {said}" in caplog.text
   assert choose(table, monkeypatch, tmp_path, cpus=2) == (2, [])
 
 

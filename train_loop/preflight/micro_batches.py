@@ -100,6 +100,7 @@ def _measured(
   """
   tried: list[Trial] = []
   for count in (1, *candidates):
+    logging.info("accumulate_steps: measuring %d at once", count)
     with start(job.in_parts(count), onednn=choice.onednn) as process:
       trial = process.run(choice, timeout=BUDGET_SECONDS)
     tried.append(dataclasses.replace(trial, micro_batches=count))
