@@ -194,6 +194,20 @@ def test_a_bad_value_is_one_line_that_names_its_flag(argument):
   assert len(str(info.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+  ("argument", "message"),
+  [
+    ("--seed=x", r"seed must be an integer in \[0, \d+\], got 'x'"),
+    ("--epochs=3: 4", r"epochs must be a finite number in .*, got '3: 4'"),
+    ("--zero_gamma=maybe", "zero_gamma must be true or false, got 'maybe'"),
+    ("--accumulate_steps=x", ".*must be auto or an integer >= 1, got 'x'"),
+  ],
+)
+def test_a_value_of_another_kind_is_told_what_it_must_be(argument, message):
+  with pytest.raises(config_lib.ConfigError, match=f"^{message}$"):
+    parse(argument)
+
+
 def test_small_data_with_few_steps_an_epoch_trains():
   made = config("--epochs=6", "--warmup_epochs=0", examples_per_epoch=8)
   assert made.loop.total_steps == 1

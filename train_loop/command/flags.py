@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -128,9 +129,13 @@ class _AutoInteger(flags.IntegerParser):
     """Returns the integer, AUTO for auto."""
     if argument == AUTO_TEXT:
       return AUTO
-    number = super().parse(argument)
+    error = ValueError(f"must be auto or an integer >= 1, got {argument!r}")
+    try:
+      number = super().parse(argument)
+    except ValueError:
+      raise error from None
     if isinstance(argument, str) and number < 1:
-      raise ValueError(f"must be auto or an integer >= 1, got {argument!r}")
+      raise error
     return number
 
 
@@ -256,10 +261,24 @@ def _parsed(values: Values, argv: list[str]) -> list[str]:
       f"there is no flag --{' '.join(error.flagname.split())}"
       + (f": did you mean {meant}?" if meant else "; --help lists all")
     ) from error
+  except flags.IllegalFlagValueError as error:
+    _require_kind(error)
+    raise ConfigError(" ".join(str(error).split())) from error
   # Outside its own errors absl raises what int(), open() and the like raise.
   except (flags.Error, ValueError, OSError, KeyError, TypeError) as error:
     line = " ".join(str(error).split())  # It quotes the value as it is.
     raise ConfigError(line or repr(error)) from error
+
+
+def _require_kind(error: flags.IllegalFlagValueError) -> None:
+  """Raises what `require` says, not int() or float(), of a flag of ours."""
+  head = re.match(r"flag --(\w+)=", str(error))
+  if head is None or head[1] not in names():
+    return
+  field = field_of(head[1])
+  if not field.metadata.get("auto"):  # That parser's own error says it.
+    value = str(error)[head.end() :].removesuffix(f": {error.__context__}")
+    require(field.name, value, str(field.type), field.metadata)
 
 
 def meant_by(unknown: str) -> list[str]:
