@@ -102,7 +102,9 @@ def test_every_flag_named_is_a_flag(page):
     "kinds",
     "logdir",
     "peers",
+    "precisions",
     "rounds",
+    "seconds",
   }
   for name in re.findall(r"--([a-z0-9_]+)(?![\w-])", text_of(page)):
     known = {*flags.names(), *others}
