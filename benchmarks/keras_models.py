@@ -6,7 +6,8 @@
 
 The network, the batch and the update are those of `step_throughput`. Our step
 is measured with Keras' BatchNormalization, with the fused one in its place, and
-with that in bfloat16, which `auto` takes if the CPU has instructions for it.
+with that in bfloat16, which `auto` takes if the CPU has instructions for it; in
+two micro-batches at once as `--accumulate_steps=auto` may take it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ CASES = ("mobilenet", "inception_v3")
 
 def entrants() -> list[harness.Contender]:
   """Returns the contenders; the first ratio is that of the fused float32."""
-  fused = "--fuse_batch_norm=true"
+  fused, half = "--fuse_batch_norm=true", "--precision=mixed_bfloat16"
   return [
     contenders.ours(fused),
     contenders.ours(name="train_loop, Keras' BatchNormalization"),
+    contenders.ours(fused, half, name="train_loop, bfloat16"),
     contenders.ours(
-      fused, "--precision=mixed_bfloat16", name="train_loop, bfloat16"
+      *(fused, half, "--at_once=2"),
+      name="train_loop, bfloat16, two micro-batches at once",
     ),
     contenders.keras_as_installed(),
   ]

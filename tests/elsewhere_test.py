@@ -9,8 +9,10 @@ import signal
 import pytest
 
 from tests import forked, pictures
-from train_loop.command import terminal
+from train_loop.command import terminal, trained_model
+from train_loop.models import depthwise
 from train_loop.workdir import metrics_file, run_card
+from tricks import keras_compat
 
 BUILDER = """
 import tensorflow as tf
@@ -76,6 +78,10 @@ def test_keras_mobilenet_trains_stops_and_goes_on(jpegs, tmp_path):
   # Its BatchNorm is the fused one here too: the same answers to the last digit.
   final = run_card.read(tmp_path)["final"]
   assert terminal.summary(final) in done.stdout
+  # In bfloat16 it would be asked with the layers that it would be trained with.
+  loaded = trained_model.load(tmp_path, dtype="mixed_bfloat16").model
+  kinds = {type(layer) for layer in keras_compat.flat_layers(loaded)}
+  assert depthwise.DepthwiseConv2D in kinds
 
 
 def test_a_builder_in_the_current_folder_trains(jpegs, tmp_path, monkeypatch):

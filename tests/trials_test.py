@@ -20,7 +20,7 @@ from tests import tiny
 from train_loop.config import ConfigError
 from train_loop.models import fusing
 from train_loop.models.batch_norm import BatchNorm
-from train_loop.models.fusing import fuse_batch_norm
+from train_loop.models.fusing import with_fast_layers
 from train_loop.preflight import choose as preflight
 from train_loop.preflight import trials
 from train_loop.preflight.trials import Choice, Device, Job, TrialProcess
@@ -127,21 +127,22 @@ def make_keras_model(precision):
 
 
 def test_batch_norm_is_fused_if_chosen(monkeypatch):
-  fused = []
+  models = []
 
-  def fuse(model):
-    fused.append(fuse_batch_norm(model))
-    return fused[-1]
+  def exchange(model, **options):
+    models.append(with_fast_layers(model, **options))
+    return models[-1]
 
-  monkeypatch.setattr(fusing, "fuse_batch_norm", fuse)
+  monkeypatch.setattr(fusing, "with_fast_layers", exchange)
   for chosen in (False, True):
     choice = dataclasses.replace(PLAIN, fuse_batch_norm=chosen)
     trial = trials.run_trial(job(make_keras_model), choice)
     assert (trial.failure, trial.choice) == ("", choice)
-    assert len(fused) == chosen
-  (model,) = fused
-  (norm,) = [x for x in model.layers if isinstance(x, BatchNorm)]
-  assert np.any(np.array(tf.convert_to_tensor(norm.moving_mean)))  # Trained.
+  for model, kind in zip(
+    models, (tf.keras.layers.BatchNormalization, BatchNorm)
+  ):
+    (norm,) = [x for x in model.layers if type(x) is kind]
+    assert np.any(np.array(tf.convert_to_tensor(norm.moving_mean)))  # Trained.
 
 
 def test_an_overflow_at_every_step_is_a_failure():

@@ -122,9 +122,10 @@ def _constant_steps(
       recompute=options.recompute,
     ),
   )
-  model = network(case, dtype=options.precision)
-  if options.fuse_batch_norm == "true":
-    model = fusing.fuse_batch_norm(model)
+  model = fusing.with_fast_layers(
+    network(case, dtype=options.precision),
+    fuse_batch_norm=options.fuse_batch_norm == "true",
+  )
   state = TrainState(model, config)
   run_steps = run_steps_lib.make_run_steps(
     state, config, schedule=make_schedule(config)

@@ -156,8 +156,9 @@ def load(
   from train_loop.workdir import checkpoints
 
   model = models.build_model(**card["network"], dtype=dtype)
-  if card["choice"].get("fuse_batch_norm"):  # Cards of older builds lack it.
-    model = fusing.fuse_batch_norm(model)
+  # Cards of older builds lack it.
+  fused = card["choice"].get("fuse_batch_norm", False)
+  model = fusing.with_fast_layers(model, fuse_batch_norm=fused)
   step = checkpoints.restore_model(model, workdir, checkpoint=checkpoint)
   saved = {**flags.as_dict(flags.parse()), **flags.completed(card["flags"])}
   thresholds = None

@@ -1,9 +1,9 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Exchanges Keras' BatchNormalization and ours in any functional model.
+"""Exchanges layers of Keras and faster ones of ours in any functional model.
 
-Ours runs on TensorFlow's fused op, which Keras 3's layer left. Keras' own opens
-without our package.
+Our BatchNorm runs on TensorFlow's fused op, which Keras 3's layer left. Keras'
+own opens without our package.
 """
 
 from __future__ import annotations
@@ -14,10 +14,41 @@ from typing import Any, Callable
 import tensorflow as tf
 
 from train_loop.fields import ConfigError
-from train_loop.models import batch_norm
+from train_loop.models import batch_norm, depthwise
 from tricks import keras_compat
 
 Layer = keras_compat.Layer
+
+
+def with_fast_layers(
+  model: tf.keras.Model, *, fuse_batch_norm: bool
+) -> tf.keras.Model:
+  """Puts layers of ours in the place of Keras' own if they train faster here.
+
+  These are our BatchNorm, and in bfloat16 on a CPU the depthwise convolutions
+  of `depthwise`. All is kept that `fuse_batch_norm` keeps.
+
+  Args:
+    model: as of `fuse_batch_norm`.
+    fuse_batch_norm: whether to do what `fuse_batch_norm` does.
+
+  Returns:
+    As `fuse_batch_norm`.
+
+  Raises:
+    ValueError: BatchNorm is to be fused, and the model is not functional.
+  """
+  if fuse_batch_norm:
+    _require_functional(model, "fuse_batch_norm")
+  return _replaced(
+    model,
+    lambda layer: (
+      depthwise.is_slow(layer) or (fuse_batch_norm and _is_fusable(layer))
+    ),
+    lambda layer: (
+      _fused(layer) if _is_fusable(layer) else depthwise.in_float32(layer)
+    ),
+  )
 
 
 def fuse_batch_norm(model: tf.keras.Model) -> tf.keras.Model:
