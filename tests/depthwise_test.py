@@ -30,6 +30,9 @@ SLOW = {
     depthwise_regularizer="l2",
     **kw,
   ),
+  "a function": lambda **kw: layers.DepthwiseConv2D(
+    3, strides=2, activation=tf.nn.swish, **kw
+  ),
   "separable": lambda **kw: layers.SeparableConv2D(6, 3, strides=2, **kw),
 }
 

@@ -325,6 +325,28 @@ def test_layers_that_ours_cannot_replace_are_left(shape, make):
   assert fuse_batch_norm(model) is model
 
 
+@pytest.mark.parametrize(
+  ("argument", "function"),
+  [
+    ("gamma_initializer", lambda shape, dtype=None: tf.fill(shape, 0.25)),
+    ("beta_regularizer", lambda beta: tf.reduce_sum(beta**2)),
+    ("beta_constraint", lambda beta: beta),
+  ],
+)
+def test_a_function_of_your_own_is_kept(argument, function):
+  """Keras cannot read such a function from the config that it writes."""
+  x = tf.keras.Input((8, 8, 6))
+  model = tf.keras.Model(x, KerasNorm(name="own", **{argument: function})(x))
+  fused = fuse_batch_norm(model)
+  for changed, kind in (
+    (fused, BatchNorm),
+    (unfuse_batch_norm(fused), KerasNorm),
+  ):
+    layer = changed.get_layer("own")
+    assert type(layer) is kind
+    assert getattr(layer, argument) is function
+
+
 def test_what_can_be_fused():
   assert can_fuse(block("inner"))
   assert not can_fuse(fuse_batch_norm(block("inner")))

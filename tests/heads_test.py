@@ -108,6 +108,16 @@ def test_without_softmax_keeps_names_and_weights(kind):
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_without_softmax_keeps_functions_of_your_own():
+  def quarter(shape, dtype=None):
+    return tf.fill(shape, 0.25)
+
+  x = tf.keras.Input((4,))
+  dense = layers.Dense(3, activation="softmax", kernel_initializer=quarter)
+  logits = without_softmax(tf.keras.Model(x, dense(x)))(tf.ones((1, 4)))
+  np.testing.assert_array_equal(logits, np.ones((1, 3)))
+
+
 def test_the_model_itself_stays_as_it_was():
   model = MODELS["dense"]("softmax")
   before = np.array(model(images()))

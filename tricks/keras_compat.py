@@ -141,6 +141,24 @@ def kernels(layer: Layer) -> list[Any]:
   ]
 
 
+def config_with_objects(layer: Layer) -> dict[str, Any]:
+  """Returns a layer's config, with its functions and objects as they are.
+
+  `get_config` writes them down, and Keras cannot read all that it writes: a
+  function of your own, or with Keras 3 tf.nn.swish.
+
+  Args:
+    layer: a layer of Keras' own, or one whose attributes are named so too.
+
+  Returns:
+    What `from_config` of its class, or of one with the same arguments, takes.
+  """
+  config = layer.get_config()
+  ends = ("activation", "constraint", "initializer", "regularizer")
+  objects = {key: getattr(layer, key) for key in config if key.endswith(ends)}
+  return {**config, **objects}
+
+
 def is_batch_norm(layer: Layer) -> bool:
   """Returns whether a layer is a BatchNorm: Keras' own, or one like it.
 

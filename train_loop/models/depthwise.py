@@ -83,5 +83,5 @@ def in_float32(layer: keras_compat.Layer) -> keras_compat.Layer:
   Args:
     layer: Keras' own; its weights have to be copied.
   """
-  config = {**layer.get_config(), "output_dtype": layer.compute_dtype}
-  return _OURS[type(layer)].from_config(config)
+  config = keras_compat.config_with_objects(layer)
+  return _OURS[type(layer)](**config, output_dtype=layer.compute_dtype)

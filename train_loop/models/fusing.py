@@ -150,7 +150,7 @@ def _is_fusable(layer: Layer) -> bool:
 def _fused(layer: Layer) -> Layer:
   return batch_norm.BatchNorm.from_config(
     {
-      **layer.get_config(),
+      **keras_compat.config_with_objects(layer),
       "synchronized": layer.synchronized,  # Keras 2 leaves it out.
       # Off the fused op Keras 2's layer follows the biased variance too.
       "unbiased_variance": bool(getattr(layer, "fused", False)),
@@ -168,7 +168,7 @@ def unfused(layer: Layer) -> Layer:
   Args:
     layer: ours; its weights have to be copied.
   """
-  config = layer.get_config()
+  config = keras_compat.config_with_objects(layer)
   del config["unbiased_variance"]
   return tf.keras.layers.BatchNormalization.from_config(config)
 

@@ -87,7 +87,8 @@ def _before_softmax(output: tf.Tensor) -> tf.Tensor:
     return layer(_before_softmax(inputs[0]))
   if not getattr(layer, "weights", []):
     return inputs[0]
-  config = {**layer.get_config(), "activation": "linear"}
+  config = keras_compat.config_with_objects(layer)
+  config["activation"] = "linear"
   copy = type(layer).from_config(config)
   logits = copy(inputs[0])
   copy.set_weights(layer.get_weights())
