@@ -453,6 +453,23 @@ def test_our_layers_in_a_nested_model_become_keras_own():
   )
 
 
+@pytest.mark.parametrize("name", ["swish", "softmax", "relu"])
+def test_a_keras_file_with_a_function_of_tensorflows_can_be_opened(
+  name, tmp_path
+):
+  images = tf.keras.Input((4, 4, 1))
+  dense = tf.keras.layers.Dense(3, activation=getattr(tf.nn, name))
+  logits = tf.keras.layers.Dense(2)(dense(tf.keras.layers.Flatten()(images)))
+  classifier = Classifier(tf.keras.Model(images, logits), "ab", (4, 4, 1))
+  path = tmp_path / "model.keras"
+  keras_file.write(classifier, path)
+  opened = tf.keras.models.load_model(path)
+  batch = np.random.default_rng(0).normal(size=(3, 4, 4, 1))
+  np.testing.assert_allclose(
+    opened(batch), tf.nn.softmax(classifier.model(batch)), rtol=1e-5
+  )
+
+
 def test_a_network_with_layers_of_somebody_elses_is_refused(tmp_path):
   class Own(tf.keras.layers.Layer):
     def call(self, inputs):

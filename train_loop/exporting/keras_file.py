@@ -24,6 +24,12 @@ CLASS_NAMES = "class_names.json"
 THRESHOLDS = "thresholds.json"
 # Whose layers Keras opens in its safe mode: Lambda holds a function's code.
 _KERAS = ("keras", "tf_keras", "tensorflow")
+# Functions that Keras 3 writes by names that it cannot read.
+_ACTIVATIONS = {
+  tf.nn.log_softmax: "log_softmax",
+  tf.nn.softmax: "softmax",
+  tf.nn.swish: "swish",
+}
 
 
 def write(classifier: Classifier, path: pathlib.Path) -> None:
@@ -110,7 +116,11 @@ def _of_keras(layer: Any) -> Any:
     )
   kind = type(layer)
   if kind.__module__.partition(".")[0] in _KERAS and kind.__name__ != "Lambda":
-    return kind.from_config(layer.get_config())
+    config = layer.get_config()
+    if "activation" in config:
+      named = _ACTIVATIONS.get(layer.activation, config["activation"])
+      config["activation"] = named
+    return kind.from_config(config)
   raise ConfigError(
     "export_format=keras must be of a network of Keras' own layers, got "
     f"{layer.name!r}, a {kind.__name__}: take another format"
