@@ -118,6 +118,24 @@ def test_without_softmax_keeps_functions_of_your_own():
   np.testing.assert_array_equal(logits, np.ones((1, 3)))
 
 
+class Scaled(layers.Dense):
+  """Somebody's own, which keeps an argument under another name."""
+
+  def __init__(self, units, scale_initializer="ones", **options):
+    super().__init__(units, **options)
+    self._scale = scale_initializer
+
+  def get_config(self):
+    return {**super().get_config(), "scale_initializer": self._scale}
+
+
+def test_without_softmax_takes_layers_with_attributes_of_other_names():
+  x = tf.keras.Input((4,))
+  dense = Scaled(3, scale_initializer="zeros", activation="softmax")
+  logits = without_softmax(tf.keras.Model(x, dense(x)))
+  assert logits.layers[-1].get_config()["scale_initializer"] == "zeros"
+
+
 def test_the_model_itself_stays_as_it_was():
   model = MODELS["dense"]("softmax")
   before = np.array(model(images()))

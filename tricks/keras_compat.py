@@ -148,15 +148,16 @@ def config_with_objects(layer: Layer) -> dict[str, Any]:
   function of your own, or with Keras 3 tf.nn.swish.
 
   Args:
-    layer: a layer of Keras' own, or one whose attributes are named so too.
+    layer: any; what it has no attribute for stays as it is written down.
 
   Returns:
     What `from_config` of its class, or of one with the same arguments, takes.
   """
-  config = layer.get_config()
   ends = ("activation", "constraint", "initializer", "regularizer")
-  objects = {key: getattr(layer, key) for key in config if key.endswith(ends)}
-  return {**config, **objects}
+  return {
+    key: getattr(layer, key, value) if key.endswith(ends) else value
+    for key, value in layer.get_config().items()
+  }
 
 
 def is_batch_norm(layer: Layer) -> bool:
