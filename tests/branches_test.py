@@ -13,10 +13,12 @@ import tensorflow as tf
 from tests import forked, tiny, tiny_run
 from tests.fine_tuning_command_test import FLAGS, write_data
 from train_loop import train_and_evaluate
-from train_loop.command import flags
+from train_loop.command import compose, flags
 from train_loop.config import ConfigError
 from train_loop.failures import Stopped
+from train_loop.modes import preview
 from train_loop.modes import train as train_mode
+from train_loop.preflight.trials import Trial
 from train_loop.state import TrainState
 from train_loop.workdir import branches, checkpoints, metrics_file, run_card
 
@@ -164,7 +166,7 @@ def test_averages_that_the_parent_had_not_start_at_its_weights(tmp_path):
       np.testing.assert_array_equal(value, other)
 
 
-def test_the_command_cools_a_run_down(tmp_path, capsys):
+def test_the_command_cools_a_run_down(tmp_path, capsys, monkeypatch):
   write_data(tmp_path / "four.npz", classes=4)
   arguments = (*FLAGS, f"--data_dir={tmp_path}/four.npz", "--schedule=constant")
 
@@ -201,3 +203,13 @@ def test_the_command_cools_a_run_down(tmp_path, capsys):
   for again in ((), cooling):
     assert train_mode.run(flags.parse(workdir, *again)) == 0
     assert "was finished before" in capsys.readouterr().out
+  # A preview of it begins where it did, with what its card says.
+  monkeypatch.setattr(
+    compose, "measured_step", lambda _, chosen, *__: Trial(chosen, 32.0, 1.0)
+  )
+  looked = preview.look(flags.parse("--mode=preview", workdir))
+  assert looked.start_step == 12
+  assert looked.parts.config.loop.total_steps == 20
+  forecast = looked.forecast()
+  assert forecast
+  assert forecast.training_seconds == pytest.approx(8 * 32 / 32.0)
