@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from train_loop.command import compose, flags
 from train_loop.models import depthwise
-from train_loop.models.fusing import with_fast_layers
+from train_loop.models.fusing import with_our_layers
 from train_loop.preflight.trials import Choice
 from tricks import keras_compat
 
@@ -76,7 +78,7 @@ def distances(some, others):
 @pytest.mark.parametrize("kind", SLOW)
 def test_outputs_and_gradients_are_those_of_keras(kind):
   model = network(SLOW[kind])
-  ours = with_fast_layers(model, fuse_batch_norm=False)
+  ours = with_our_layers(model, fuse_batch_norm=False)
   layer = ours.get_layer("depthwise")
   assert type(layer) in (depthwise.DepthwiseConv2D, depthwise.SeparableConv2D)
   assert isinstance(layer, type(model.get_layer("depthwise")))
@@ -96,7 +98,7 @@ def test_outputs_and_gradients_are_those_of_keras(kind):
 
 
 def test_a_layer_of_ours_is_made_again_from_its_config():
-  model = with_fast_layers(network(SLOW["all options"]), fuse_batch_norm=False)
+  model = with_our_layers(network(SLOW["all options"]), fuse_batch_norm=False)
   layer = model.get_layer("depthwise")
   again = type(layer).from_config(layer.get_config())
   assert again.get_config() == layer.get_config()
@@ -116,15 +118,15 @@ def test_a_layer_of_ours_is_made_again_from_its_config():
   ],
 )
 def test_all_others_are_left(make, policy):
-  model = network(make, policy)
-  assert with_fast_layers(model, fuse_batch_norm=False) is model
-  assert with_fast_layers(model, fuse_batch_norm=True) is model
+  model = network(functools.partial(make, use_bias=False), policy)
+  assert with_our_layers(model, fuse_batch_norm=False) is model
+  assert with_our_layers(model, fuse_batch_norm=True) is model
 
 
 def test_a_gpu_keeps_keras_own(monkeypatch):
   monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
   model = network(SLOW["strides"])
-  assert with_fast_layers(model, fuse_batch_norm=False) is model
+  assert with_our_layers(model, fuse_batch_norm=False) is model
 
 
 def test_batch_norm_is_fused_in_the_same_pass():
@@ -133,7 +135,7 @@ def test_batch_norm_is_fused_in_the_same_pass():
   y = SLOW["strides"](dtype="mixed_bfloat16", name="depthwise")(y)
   model = tf.keras.Model(x, y)
   for fuse in (False, True):
-    ours = with_fast_layers(model, fuse_batch_norm=fuse)
+    ours = with_our_layers(model, fuse_batch_norm=fuse)
     kinds = [type(ours.get_layer(n)).__module__ for n in ("depthwise", "norm")]
     assert kinds[0] == "train_loop.models.depthwise"
     assert (kinds[1] == "train_loop.models.batch_norm") == fuse

@@ -20,7 +20,7 @@ from tests import tiny
 from train_loop.config import ConfigError
 from train_loop.models import fusing
 from train_loop.models.batch_norm import BatchNorm
-from train_loop.models.fusing import with_fast_layers
+from train_loop.models.fusing import with_our_layers
 from train_loop.preflight import choose as preflight
 from train_loop.preflight import trials
 from train_loop.preflight.trials import Choice, Device, Job, TrialProcess
@@ -130,10 +130,10 @@ def test_batch_norm_is_fused_if_chosen(monkeypatch):
   models = []
 
   def exchange(model, **options):
-    models.append(with_fast_layers(model, **options))
+    models.append(with_our_layers(model, **options))
     return models[-1]
 
-  monkeypatch.setattr(fusing, "with_fast_layers", exchange)
+  monkeypatch.setattr(fusing, "with_our_layers", exchange)
   for chosen in (False, True):
     choice = dataclasses.replace(PLAIN, fuse_batch_norm=chosen)
     trial = trials.run_trial(job(make_keras_model), choice)

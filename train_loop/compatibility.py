@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from train_loop import batches, distribution
 from train_loop.config import ConfigError, TrainConfig
-from train_loop.models import auxiliary, heads
+from train_loop.models import auxiliary, exact_bias, heads
 from tricks import keras_compat
 
 _WRAP = (
@@ -56,6 +57,7 @@ def require(
     _require_parts(config)
     _require_trainable(model)
     _require_precision(model, config)
+    _warn_of_biases(model)
     _require_auxiliary_head(model, config.regularization.auxiliary_weight)
     dataset = _train_dataset(train_dataset, config)
     _require_data("train_dataset", dataset, model, classes, config)
@@ -181,6 +183,20 @@ def _require_precision(model: tf.keras.Model, config: TrainConfig) -> None:
     raise ConfigError(
       "model must keep its variables in float32, whatever it computes in, got "
       f"{_listed(stored)}: build the layers with dtype={precision!r}"
+    )
+
+
+def _warn_of_biases(model: tf.keras.Model) -> None:
+  """Warns of layers whose bias gets a wrong gradient on this machine."""
+  layers = keras_compat.flat_layers(model)
+  names = [layer.name for layer in layers if exact_bias.is_inexact(layer)]
+  if names:
+    logging.warning(
+      "in half precision on a CPU TensorFlow's gradient of a bias over more "
+      "than 256 positions is wrong (docs/numbers_going_wrong.md), here in %s: "
+      "train in float32, or what train_loop.models.fusing.with_our_layers "
+      "makes of the model",
+      _listed(names),
     )
 
 

@@ -142,7 +142,7 @@ def kernels(layer: Layer) -> list[Any]:
 
 
 def config_with_objects(layer: Layer) -> dict[str, Any]:
-  """Returns a layer's config, with its functions and objects as they are.
+  """Returns a layer's config, with the user's functions and objects in it.
 
   `get_config` writes them down, and Keras cannot read all that it writes: a
   function of your own, or with Keras 3 tf.nn.swish.
@@ -153,11 +153,14 @@ def config_with_objects(layer: Layer) -> dict[str, Any]:
   Returns:
     What `from_config` of its class, or of one with the same arguments, takes.
   """
-  ends = ("activation", "constraint", "initializer", "regularizer")
-  return {
-    key: getattr(layer, key, value) if key.endswith(ends) else value
-    for key, value in layer.get_config().items()
-  }
+  config = layer.get_config()
+  for key in config:
+    if key.endswith(("activation", "constraint", "initializer", "regularizer")):
+      found = getattr(layer, key, config[key])
+      # Keras 2 warns of an initializer that initializes a second layer.
+      if type(found).__module__.partition(".")[0] not in ("keras", "tf_keras"):
+        config[key] = found
+  return config
 
 
 def is_batch_norm(layer: Layer) -> bool:

@@ -122,7 +122,7 @@ def _constant_steps(
       recompute=options.recompute,
     ),
   )
-  model = fusing.with_fast_layers(
+  model = fusing.with_our_layers(
     network(case, dtype=options.precision),
     fuse_batch_norm=options.fuse_batch_norm == "true",
   )

@@ -603,7 +603,7 @@ def _network(
   fine_tuned = _fine_tuned(planned, model)
   from train_loop.models import fusing
 
-  model = fusing.with_fast_layers(model, fuse_batch_norm=chosen.fuse_batch_norm)
+  model = fusing.with_our_layers(model, fuse_batch_norm=chosen.fuse_batch_norm)
   if planned.model.sync_batch_norm:
     fusing.synchronize_batch_norm(model)
   return model, fine_tuned

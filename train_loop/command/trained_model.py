@@ -158,7 +158,7 @@ def load(
   model = models.build_model(**card["network"], dtype=dtype)
   # Cards of older builds lack it.
   fused = card["choice"].get("fuse_batch_norm", False)
-  model = fusing.with_fast_layers(model, fuse_batch_norm=fused)
+  model = fusing.with_our_layers(model, fuse_batch_norm=fused)
   step = checkpoints.restore_model(model, workdir, checkpoint=checkpoint)
   saved = {**flags.as_dict(flags.parse()), **flags.completed(card["flags"])}
   thresholds = None

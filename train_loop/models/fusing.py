@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Exchanges layers of Keras and faster ones of ours in any functional model.
+"""Exchanges layers of Keras and better ones of ours in any functional model.
 
 Our BatchNorm runs on TensorFlow's fused op, which Keras 3's layer left. Keras'
 own opens without our package.
@@ -14,19 +14,20 @@ from typing import Any, Callable
 import tensorflow as tf
 
 from train_loop.fields import ConfigError
-from train_loop.models import batch_norm, depthwise
+from train_loop.models import batch_norm, depthwise, exact_bias
 from tricks import keras_compat
 
 Layer = keras_compat.Layer
 
 
-def with_fast_layers(
+def with_our_layers(
   model: tf.keras.Model, *, fuse_batch_norm: bool
 ) -> tf.keras.Model:
-  """Puts layers of ours in the place of Keras' own if they train faster here.
+  """Puts layers of ours in the place of Keras' own that are worse here.
 
-  These are our BatchNorm, and in bfloat16 on a CPU the depthwise convolutions
-  of `depthwise`. All is kept that `fuse_batch_norm` keeps.
+  These are our BatchNorm; and in half precision on a CPU depthwise convolutions
+  that are slow (`depthwise`), and layers whose bias would get a wrong gradient
+  (`exact_bias`). All is kept that `fuse_batch_norm` keeps.
 
   Args:
     model: as of `fuse_batch_norm`.
@@ -40,15 +41,15 @@ def with_fast_layers(
   """
   if fuse_batch_norm:
     _require_functional(model, "fuse_batch_norm")
-  return _replaced(
-    model,
-    lambda layer: (
-      depthwise.is_slow(layer) or (fuse_batch_norm and _is_fusable(layer))
-    ),
-    lambda layer: (
-      _fused(layer) if _is_fusable(layer) else depthwise.in_float32(layer)
-    ),
-  )
+
+  def replacement(layer: Layer) -> Callable[[Layer], Layer] | None:
+    if fuse_batch_norm and _is_fusable(layer):
+      return _fused
+    if depthwise.is_slow(layer):
+      return depthwise.in_float32
+    return exact_bias.exact if exact_bias.is_inexact(layer) else None
+
+  return _replaced(model, replacement)
 
 
 def fuse_batch_norm(model: tf.keras.Model) -> tf.keras.Model:
@@ -77,7 +78,7 @@ def fuse_batch_norm(model: tf.keras.Model) -> tf.keras.Model:
     ValueError: the model is not functional, so that its graph is not known.
   """
   _require_functional(model, "fuse_batch_norm")
-  return _replaced(model, _is_fusable, _fused)
+  return _replaced(model, lambda x: _fused if _is_fusable(x) else None)
 
 
 def unfuse_batch_norm(model: tf.keras.Model) -> tf.keras.Model:
@@ -96,7 +97,7 @@ def unfuse_batch_norm(model: tf.keras.Model) -> tf.keras.Model:
     ValueError: the model is not functional, so that its graph is not known.
   """
   _require_functional(model, "unfuse_batch_norm")
-  return _replaced(model, _is_ours, unfused)
+  return _replaced(model, lambda x: unfused if _is_ours(x) else None)
 
 
 def synchronize_batch_norm(model: tf.keras.Model) -> None:
@@ -193,10 +194,14 @@ def _layers(model: Layer) -> Iterator[Layer]:
 
 def _replaced(
   model: tf.keras.Model,
-  wanted: Callable[[Layer], bool],
-  replace: Callable[[Layer], Layer],
+  replacement: Callable[[Layer], Callable[[Layer], Layer] | None],
 ) -> tf.keras.Model:
-  """Puts `replace` of it in the place of each layer that is wanted."""
+  """Puts new layers in the place of some.
+
+  Args:
+    model: any; nothing is replaced in one that is not functional.
+    replacement: from a layer to what makes the one for it; None keeps it.
+  """
   places: dict[int, tuple[Any, Any]] = {}  # id -> a layer, the one for it
 
   def in_place_of(layer: Layer) -> Layer:
@@ -206,11 +211,12 @@ def _replaced(
     return places[id(layer)][1]
 
   def made_for(layer: Layer) -> Layer:
-    if not any(map(wanted, _layers(layer))):
-      return layer
     if keras_compat.is_functional(layer):
+      if not any(map(replacement, _layers(layer))):
+        return layer
       return keras_compat.rebuilt(layer, in_place_of)
-    return replace(layer)
+    make = replacement(layer)
+    return make(layer) if make else layer
 
   new_model = in_place_of(model)
   for layer, new in places.values():

@@ -310,7 +310,7 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
   import tensorflow as tf
 
   from train_loop import run_steps as run_steps_lib
-  from train_loop.models.fusing import with_fast_layers
+  from train_loop.models.fusing import with_our_layers
   from train_loop.schedule import make_schedule
   from train_loop.state import TrainState
 
@@ -321,7 +321,7 @@ def _timed_steps(job: Job, choice: Choice) -> Trial:
   batches, teacher = _inputs(
     job.make_dataset, job.make_teacher, config.loop.global_batch_size
   )
-  model = with_fast_layers(
+  model = with_our_layers(
     job.make_model(choice.precision), fuse_batch_norm=choice.fuse_batch_norm
   )
   state = TrainState(model, config)
