@@ -60,6 +60,12 @@ def trained(model, *, eager=False):
   return [tf.convert_to_tensor(value).numpy() for value in found]
 
 
+def dataset(config):
+  size = config.loop.global_batch_size
+  batch = {"image": tf.zeros((size, *SHAPE)), "label": tf.zeros(size, tf.int32)}
+  return tf.data.Dataset.from_tensors(batch)
+
+
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_outputs_and_gradients_are_those_of_float32(kind, eager):
@@ -96,6 +102,27 @@ def test_all_others_are_left(make, policy, options):
   assert with_our_layers(model, fuse_batch_norm=True) is model
 
 
+class Unused(layers.Layer):
+  """Has a layer that it never calls."""
+
+  def __init__(self, **options):
+    super().__init__(**options)
+    self.never = layers.Dense(6, name="never")
+
+  def call(self, inputs):
+    return inputs
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_layer_that_is_never_called_has_no_bias(policy):
+  model = network(Unused, policy)
+  found = [x.name for x in keras_compat.flat_layers(model)]
+  assert "never" in found
+  config = tiny.config(precision=policy)
+  compatibility.require(model, config, train_dataset=dataset(config))
+  assert with_our_layers(model, fuse_batch_norm=True) is model
+
+
 def test_a_gpu_keeps_keras_own(monkeypatch):
   monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
   model = network(KINDS["Dense"])
@@ -108,11 +135,6 @@ def test_a_library_user_is_warned(ours, caplog):
   if ours:
     model = with_our_layers(model, fuse_batch_norm=False)
   config = tiny.config(precision="mixed_bfloat16")
-  batch = {
-    "image": tf.zeros((config.loop.global_batch_size, *SHAPE)),
-    "label": tf.zeros(config.loop.global_batch_size, tf.int32),
-  }
-  dataset = tf.data.Dataset.from_tensors(batch)
   with caplog.at_level("INFO", "absl"):
-    compatibility.require(model, config, train_dataset=dataset)
+    compatibility.require(model, config, train_dataset=dataset(config))
   assert ("biased: train in float32" in caplog.text) == (not ours)

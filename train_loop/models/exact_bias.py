@@ -64,6 +64,7 @@ def is_inexact(layer: keras_compat.Layer) -> bool:
   """
   return (
     type(layer) in _OURS
+    and layer.built  # One that is never called has no bias, nor the attribute.
     and layer.bias is not None
     and layer.compute_dtype in ("bfloat16", "float16")
     and getattr(layer, "data_format", "channels_last") == "channels_last"
