@@ -37,6 +37,12 @@ def pytest_collection_finish() -> None:
   gc.set_threshold(50_000, 20, 20)
 
 
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+  """Lets TensorFlow say that there is no GPU, if there is one."""
+  monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+
+
 @pytest.fixture(scope="session")
 def strategy() -> tf.distribute.Strategy:
   """Two replicas, once for all tests.

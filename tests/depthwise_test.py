@@ -16,6 +16,8 @@ from train_loop.models.fusing import with_our_layers
 from train_loop.preflight.trials import Choice
 from tricks import keras_compat
 
+pytestmark = pytest.mark.usefixtures("no_gpu")
+
 layers = tf.keras.layers
 SHAPE = (9, 9, 4)
 # A layer that is slow in bfloat16, of each kind and for each reason.
@@ -41,11 +43,6 @@ SLOW = {
 
 class OwnDepthwise(layers.DepthwiseConv2D):
   """Somebody's own."""
-
-
-@pytest.fixture(autouse=True)
-def no_gpu(monkeypatch):
-  monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
 
 
 def network(make, policy="mixed_bfloat16"):

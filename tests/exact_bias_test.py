@@ -13,6 +13,8 @@ from train_loop import compatibility
 from train_loop.models.fusing import with_our_layers
 from tricks import keras_compat
 
+pytestmark = pytest.mark.usefixtures("no_gpu")
+
 layers = tf.keras.layers
 SHAPE = (12, 12, 4)
 KINDS = {
@@ -29,11 +31,6 @@ KINDS = {
 
 class OwnDense(layers.Dense):
   """Somebody's own."""
-
-
-@pytest.fixture(autouse=True)
-def no_gpu(monkeypatch):
-  monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
 
 
 def network(make, policy="mixed_bfloat16", **options):

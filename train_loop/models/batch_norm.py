@@ -15,6 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from train_loop.models import policies
 from tricks import keras_compat
 
 COMPUTE_DTYPES = ("float32", "float16", "bfloat16")
@@ -361,8 +362,7 @@ def _dtype_of_op(images: tf.Tensor) -> tf.DType:
   are a multiple of 16, and a loop that takes ten times as long if not.
   """
   loop = images.dtype == tf.bfloat16 and images.shape[-1] % 16 != 0
-  on_cpu = not tf.config.list_physical_devices("GPU")
-  return tf.float32 if loop and on_cpu else images.dtype
+  return tf.float32 if loop and policies.on_cpu() else images.dtype
 
 
 def _count(images: tf.Tensor) -> tf.Tensor:

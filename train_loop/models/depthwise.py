@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from train_loop.models import policies
 from tricks import keras_compat
 
 
@@ -73,7 +74,7 @@ def is_slow(layer: keras_compat.Layer) -> bool:
     and layer.compute_dtype == "bfloat16"
     and layer.dtype == "float32"
     and (max(layer.strides) > 1 or max(layer.kernel_size) > 3)
-    and not tf.config.list_physical_devices("GPU")
+    and policies.on_cpu()
   )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from train_loop.models import policies
 from tricks import keras_compat
 
 _KINDS = (
@@ -68,7 +69,7 @@ def is_inexact(layer: keras_compat.Layer) -> bool:
     and layer.bias is not None
     and layer.compute_dtype in ("bfloat16", "float16")
     and getattr(layer, "data_format", "channels_last") == "channels_last"
-    and not tf.config.list_physical_devices("GPU")
+    and policies.on_cpu()
   )
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The train_loop Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Keras' global dtype policy, for networks whose makers take no dtype."""
+"""What networks compute in and on: Keras' global dtype policy, and a CPU."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def global_policy(dtype: str | None) -> Iterator[None]:
     yield
   finally:
     tf.keras.mixed_precision.set_global_policy(before)
+
+
+def on_cpu() -> bool:
+  """Returns whether networks are computed on a CPU, for there is no GPU."""
+  return not tf.config.list_physical_devices("GPU")
