@@ -138,7 +138,7 @@ def mixed_batch(
     images,
     targets,
     alpha=mixup_alpha or cutmix_alpha,
-    # Replicas once drew by their number; now all draw as the first did.
+    # All replicas draw alike. Folding 0 in keeps the draws of older runs.
     seed=tf.random.fold_in(seed, 0, alg="philox"),
     groups=partner_groups(config.loop.global_batch_size, part.count),
     part=part,
